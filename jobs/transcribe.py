@@ -1,0 +1,7 @@
+"""`ray-asr transcribe` as a Ray job: `ray job submit --working-dir . -- python jobs/transcribe.py …`."""
+
+import sys
+
+from ray_asr.cli import main
+
+main(["transcribe", *sys.argv[1:]])

@@ -1,0 +1,71 @@
+"""Distributed speech recognition on Ray and FunASR.
+
+Owns the public functions of the package. Importing it starts nothing and imports neither Ray nor
+a model library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from ray_asr.config import Config, load_config, with_settings
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from ray_asr.job.summary import RunSummary
+
+__version__ = "0.1.0"
+__all__ = ["Config", "load_config", "transcribe"]
+
+
+@overload
+def transcribe(
+    source: str, output: str, *, config: Config | None = None, **settings: Any
+) -> RunSummary: ...
+@overload
+def transcribe(
+    source: Dataset, output: None = None, *, config: Config | None = None, **settings: Any
+) -> Dataset: ...
+
+
+def transcribe(
+    source: Dataset | str,
+    output: str | None = None,
+    *,
+    config: Config | None = None,
+    **settings: Any,
+) -> Dataset | RunSummary:
+    """Transcribe a dataset lazily, or Parquet files into an output folder.
+
+    Args:
+        source: a `ray.data.Dataset`, or the path or URI of a Parquet file or folder.
+        output: with a path, the folder of the transcripts; the same call again does what is
+            missing. With a dataset, None.
+        config: where settings start from; the defaults where it is None.
+        settings: single settings by their name, such as `model="demo"` or `batch_size_s=120`.
+
+    Returns:
+        With a dataset, a lazy dataset of transcripts that composes with the rest of Ray Data;
+        with a path, the summary of the finished run.
+
+    Raises:
+        ConfigError: a setting is unknown or cannot work.
+        DataError: the input or the output cannot be used.
+        PlanError: the cluster has no room for one actor.
+    """
+    from ray_asr.errors import ConfigError
+    from ray_asr.job import pipeline
+
+    config = with_settings(config or Config(), settings)
+    if isinstance(source, str):
+        if output is None:
+            raise ConfigError("transcribing files needs an output: transcribe(source, output).")
+        pipeline.connect()
+        return pipeline.transcribe_path(source, output, config)
+    if output is not None:
+        raise ConfigError(
+            "a dataset is transcribed lazily, without an output: write the result with "
+            "transcribe(dataset).write_parquet(...)."
+        )
+    return pipeline.transcribe_dataset(source, config)

@@ -1,0 +1,186 @@
+"""The command line: parse, call one function, exit code.
+
+Owns the verbs, their options and what is printed. Must not hold logic: each verb calls one
+function of the package.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ray_asr import __version__
+from ray_asr.config import Config, load_config, with_settings
+from ray_asr.errors import ExitCode, RayAsrError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Settings that have a flag of their own; every other one is reached with --set.
+_FLAGS: dict[str, tuple[type, str]] = {
+    "model": (str, 'FunASR model: a name, a folder, or "demo".'),
+    "vad_model": (str, 'Voice activity model; "" for none.'),
+    "punc_model": (str, 'Punctuation model; "" for none.'),
+    "hub": (str, "Where named models come from: ms or hf."),
+    "language": (str, "Language given to the model."),
+    "hotword": (str, "Words to favour, separated by blanks."),
+    "device": (str, "cpu or cuda."),
+    "ncpu": (int, "Cores of each actor (0: chosen)."),
+    "num_actors": (int, "Recognizing actors (0: as many as fit)."),
+    "num_gpus": (float, "GPUs of each actor: 0, or 1/n to share one."),
+    "batch_size_s": (float, "Padded seconds in one model call."),
+    "id_column": (str, "Input column of row ids."),
+    "audio_column": (str, "Input column of audio: bytes, {bytes, path}, or paths."),
+}
+
+
+def _configure_logging(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    logging.getLogger("ray_asr").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _with_settings_flags(command: Command) -> Command:
+    command = click.option(
+        "--set", "sets", multiple=True, metavar="SECTION.SETTING=VALUE", help="Any other setting."
+    )(command)
+    command = click.option(
+        "--config", "config_file", type=click.Path(), help="YAML file of settings."
+    )(command)
+    for name, (kind, text) in reversed(_FLAGS.items()):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, name, type=kind, default=None, help=text)(command)
+    return command
+
+
+def _config(config_file: str | None, sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
+    given = {name: value for name, value in flags.items() if value is not None}
+    return with_settings(load_config(config_file, sets), given)
+
+
+_ADDRESS = click.option(
+    "--address",
+    default=None,
+    help='Ray cluster; "local" starts one. Default: RAY_ADDRESS, else this machine.',
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ray-asr")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def cli(verbose: bool) -> None:
+    """Distributed speech recognition on Ray and FunASR.
+
+    Exit codes: 0 done, 1 unexpected, 2 configuration, 3 input data, 4 does not fit the cluster,
+    5 too many failed rows.
+    """
+    _configure_logging(verbose)
+
+
+@cli.command()
+@click.option("--output", type=click.Path(), default=None, help="Keep what the job writes here.")
+@_ADDRESS
+def demo(output: str | None, address: str | None) -> None:
+    """Run the whole job on embedded speech with the embedded models, and score it.
+
+    Example: ray-asr demo
+    """
+    from ray_asr.job.demo import run_demo
+
+    click.echo(run_demo(output, address))
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option("--shard-mb", default=512.0, show_default=True, help="MiB in one shard.")
+@click.option("--row-group-mb", default=32.0, show_default=True, help="MiB in one row group.")
+@_ADDRESS
+def pack(
+    source: str, destination: str, shard_mb: float, row_group_mb: float, address: str | None
+) -> None:
+    """Pack a folder, wav.scp, JSONL manifest or Parquet into Parquet shards.
+
+    Example: ray-asr pack recordings/ shards/
+    """
+    from ray_asr.corpus.pack import pack as pack_corpus
+    from ray_asr.job.pipeline import connect
+
+    connect(address)
+    summary = pack_corpus(source, destination, shard_mb=shard_mb, row_group_mb=row_group_mb)
+    click.echo(summary.table())
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("output")
+@_with_settings_flags
+@_ADDRESS
+def transcribe(
+    source: str,
+    output: str,
+    address: str | None,
+    config_file: str | None,
+    sets: tuple[str, ...],
+    **flags: Any,
+) -> None:
+    """Transcribe Parquet files; the same command again does only what is missing.
+
+    Example: ray-asr transcribe shards/ transcripts/ --model paraformer-zh --ncpu 4
+    """
+    from ray_asr.job.pipeline import connect, transcribe_path
+
+    config = _config(config_file, sets, flags)
+    connect(address)
+    click.echo(transcribe_path(source, output, config).table())
+
+
+@cli.command()
+@click.argument("output")
+@click.option("--reference", default=None, help="Parquet with utterance_id and reference_text.")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of a column.")
+@click.option("--unit", type=click.Choice(["auto", "word", "char"]), default="auto")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(
+    output: str, reference: str | None, by: tuple[str, ...], unit: str, as_json: bool
+) -> None:
+    """Word and character error rates of a finished run against reference texts.
+
+    Example: ray-asr score transcripts/ --by set
+    """
+    from ray_asr.results.score import score as score_run
+
+    result = score_run(output, reference, by=by, unit=unit)  # type: ignore[arg-type]
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(result.table())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        cli.main(args=arguments, prog_name="ray-asr", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except RayAsrError as error:
+        click.echo(f"ray-asr: {error}", err=True)
+        sys.exit(int(error.exit_code))
+    sys.exit(int(ExitCode.DONE))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The corpus wing: input files, rows and shards; knows no models."""

@@ -1,0 +1,209 @@
+"""Rows of the input → decoded rows, in chunks of a bounded number of seconds.
+
+Owns the columns that travel between reading and recognizing, and how a bad row is marked on the
+way. Must not know models or Ray. A row that cannot be decoded keeps its place and carries its
+error; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from ray_asr.config import InputConfig
+from ray_asr.corpus.audio import decode
+from ray_asr.corpus.units import Unit, open_filesystem
+from ray_asr.errors import DataError, ErrorCode, RowError
+from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA
+
+ID = "utterance_id"
+WAVEFORM = "_waveform"  # float32 samples at 16 kHz as bytes; null where the row has failed
+ERROR_CODE = "_error_code"
+ERROR_MESSAGE = "_error_message"
+UNIT = "_unit"  # number of the unit in the driver's list
+ROW = "_row"  # number of the row in its unit
+TRAVELLING = (ID, WAVEFORM, ERROR_CODE, ERROR_MESSAGE)
+
+# Pass-through columns that the output has with another meaning keep their values under this name.
+_RENAMED = "input_"
+_ROWS_READ_AT_ONCE = 64
+
+
+def read_unit(filesystem: pafs.FileSystem, unit: Unit) -> Iterator[pa.RecordBatch]:
+    """The rows of a unit in order, a few at a time."""
+    with filesystem.open_input_file(unit.path) as source:
+        start, stop = unit.rows
+        position = 0
+        for batch in pq.ParquetFile(source).iter_batches(
+            batch_size=_ROWS_READ_AT_ONCE, row_groups=range(*unit.row_groups)
+        ):
+            first, last = max(start - position, 0), min(stop - position, batch.num_rows)
+            if first < last:
+                yield batch.slice(first, last - first)
+            position += batch.num_rows
+            if position >= stop:
+                return
+
+
+def _bytes_and_path(value: Any) -> tuple[Any, str]:
+    """An audio cell of any of the three kinds as (bytes or None, path or "")."""
+    if isinstance(value, pa.StructScalar):
+        fields = dict(value.items())
+        data, path = fields.get("bytes"), fields.get("path")
+        return (
+            data.as_buffer() if data is not None and data.is_valid else None,
+            str(path.as_py()) if path is not None and path.is_valid else "",
+        )
+    if isinstance(value, (pa.StringScalar, pa.LargeStringScalar)):
+        return None, str(value.as_py())
+    return value.as_buffer(), ""
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        filesystem, inner = open_filesystem(path)
+        with filesystem.open_input_stream(inner) as source:
+            return source.read()
+    except (OSError, pa.ArrowInvalid, DataError) as error:
+        kind = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise RowError(ErrorCode.AUDIO_UNREADABLE, f"{path} {kind}.") from error
+
+
+def _decode_cell(value: Any, config: InputConfig) -> bytes:
+    if not value.is_valid:
+        raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell is null.")
+    data, path = _bytes_and_path(value)
+    if data is None:
+        if not path:
+            raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell has neither bytes nor a path.")
+        data = _read_file(path)
+    waveform = decode(data, path_hint=path, max_duration_s=config.max_duration_s)
+    return waveform.tobytes()
+
+
+def _passed_through(batch: pa.RecordBatch, config: InputConfig) -> dict[str, pa.Array]:
+    """The columns that go to the output as they are, under names that the output leaves free."""
+    ours = {*TRANSCRIPT_SCHEMA.names, *TRAVELLING}
+    kept: dict[str, pa.Array] = {}
+    for name in batch.schema.names:
+        if name in (config.audio_column, config.id_column, "duration_ms"):
+            continue
+        kept[f"{_RENAMED}{name}" if name in ours else name] = batch.column(name)
+    return kept
+
+
+def _ids(batch: pa.RecordBatch, config: InputConfig) -> pa.Array:
+    column = batch.column(config.id_column)
+    try:
+        return pc.cast(column, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f'the id column "{config.id_column}" is {column.type}, which does not turn into text; '
+            "name a column of strings or integers with --id-column."
+        ) from error
+
+
+def decode_rows(
+    batch: pa.RecordBatch, config: InputConfig, chunk_s: float
+) -> Iterator[tuple[pa.Table, float]]:
+    """The rows of `batch` decoded, in runs of at most `chunk_s` seconds (or of one row).
+
+    Yields:
+        Tables that together hold every row once, in order, each with its seconds of audio.
+    """
+    passed, ids = _passed_through(batch, config), _ids(batch, config)
+    waveforms: list[bytes | None] = []
+    codes: list[str] = []
+    messages: list[str] = []
+    start, seconds = 0, 0.0
+
+    def run(stop: int) -> pa.Table:
+        columns = {
+            ID: pc.fill_null(ids.slice(start, stop - start), ""),
+            WAVEFORM: pa.array(waveforms, pa.large_binary()),
+            ERROR_CODE: pa.array(codes, pa.string()),
+            ERROR_MESSAGE: pa.array(messages, pa.string()),
+        }
+        kept = {name: column.slice(start, stop - start) for name, column in passed.items()}
+        return pa.table({**columns, **kept})
+
+    for row, value in enumerate(batch.column(batch.schema.get_field_index(config.audio_column))):
+        waveform, code, message = None, "", ""
+        try:
+            if not ids[row].is_valid:
+                raise RowError(ErrorCode.ID_MISSING, f'the id in "{config.id_column}" is null.')
+            waveform = _decode_cell(value, config)
+        except RowError as error:
+            code, message = str(error.code), error.message
+        row_s = len(waveform) / 4 / SAMPLE_RATE_HZ if waveform else 0.0
+        if waveforms and seconds + row_s > chunk_s:
+            yield run(row), seconds
+            waveforms, codes, messages = [], [], []
+            start, seconds = row, 0.0
+        waveforms.append(waveform)
+        codes.append(code)
+        messages.append(message)
+        seconds += row_s
+    if waveforms:
+        yield run(batch.num_rows), seconds
+
+
+def in_chunks(runs: Iterable[tuple[pa.Table, float]], chunk_s: float) -> Iterator[pa.Table]:
+    """Join runs of rows up to `chunk_s` seconds and fold them; a longer one stands alone.
+
+    Rows of another schema (a unit of another file) begin a new chunk.
+    """
+    pending: list[pa.Table] = []
+    seconds = 0.0
+    for run, run_s in runs:
+        if pending and (seconds + run_s > chunk_s or run.schema != pending[0].schema):
+            yield fold(pa.concat_tables(pending))
+            pending, seconds = [], 0.0
+        pending.append(run)
+        seconds += run_s
+    if pending:
+        yield fold(pa.concat_tables(pending))
+
+
+def fold(rows: pa.Table) -> pa.Table:
+    """A chunk as one row of lists: Ray schedules rows, and a chunk is what is scheduled."""
+    count = rows.num_rows
+    offsets = pa.array([0, count], pa.int64())
+    return pa.table(
+        {
+            name: pa.LargeListArray.from_arrays(offsets, _whole(column))
+            for name, column in zip(rows.column_names, rows.columns, strict=True)
+        }
+    )
+
+
+def unfold(chunk: pa.Table) -> pa.Table:
+    """The rows of a folded chunk (or of several)."""
+    return pa.table(
+        {
+            name: _whole(column).flatten()
+            for name, column in zip(chunk.column_names, chunk.columns, strict=True)
+        }
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
+
+
+def numbered(
+    runs: Iterable[tuple[pa.Table, float]], unit_number: int
+) -> Iterator[tuple[pa.Table, float]]:
+    """Rows of one unit with the unit's number and their own, by which they find their part."""
+    first = 0
+    for run, seconds in runs:
+        count = run.num_rows
+        run = run.append_column(UNIT, pa.array([unit_number] * count, pa.int64()))
+        yield run.append_column(ROW, pa.array(range(first, first + count), pa.int64())), seconds
+        first += count

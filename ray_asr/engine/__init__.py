@@ -1,0 +1,1 @@
+"""The engine wing: FunASR and torch, and nothing of Ray or Parquet."""

@@ -1,0 +1,1 @@
+"""The work: rows through actors. Read `pipeline.py` first, then `worker.py`."""

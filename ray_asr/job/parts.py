@@ -1,0 +1,95 @@
+"""Transcripts of units → part files, each written whole once the last row of its unit is there.
+
+Owns the exactly-once check of a unit's rows and the writing of parts. Must not know recognition
+or the cluster: tables come in, in any order and cut in any way, and files go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from ray_asr.corpus.resume import write_whole
+from ray_asr.corpus.rows import ROW, UNIT
+from ray_asr.corpus.units import Unit
+from ray_asr.errors import RayAsrError
+from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been written so far."""
+
+    rows: int = 0
+    audio_ms: int = 0
+    by_status: dict[str, int] = field(
+        default_factory=lambda: {STATUS_OK: 0, STATUS_NO_SPEECH: 0, STATUS_FAILED: 0}
+    )
+
+    def add(self, table: pa.Table) -> None:
+        """Count the rows of `table`."""
+        self.rows += table.num_rows
+        self.audio_ms += int(table["duration_ms"].to_numpy().sum())
+        for pair in table["status"].value_counts().to_pylist():
+            self.by_status[pair["values"]] += pair["counts"]
+
+
+class PartWriter:
+    """Collects rows by unit and writes each complete unit as one part.
+
+    Args:
+        filesystem: where the output is.
+        folder: the output folder.
+        units: the units of this run; a row names its unit by the position in this list.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, folder: str, units: Sequence[Unit]) -> None:
+        self._filesystem = filesystem
+        self._folder = folder
+        self._units = units
+        self._waiting: dict[int, list[pa.Table]] = {}
+        self.received = Tally()
+        self.written = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take transcripts of one or several units; write the units that they complete."""
+        self.received.add(table)
+        for number in table[UNIT].unique().to_pylist():
+            mine = table.filter(pc.field(UNIT) == number)
+            waiting = self._waiting.setdefault(number, [])
+            waiting.append(mine)
+            if sum(part.num_rows for part in waiting) >= self._units[number].num_rows:
+                self._write(number, pa.concat_tables(self._waiting.pop(number)))
+
+    def _write(self, number: int, rows: pa.Table) -> None:
+        unit = self._units[number]
+        order = np.argsort(rows[ROW].to_numpy(), kind="stable")
+        if not np.array_equal(rows[ROW].to_numpy()[order], np.arange(unit.num_rows)):
+            raise RayAsrError(
+                f"rows of {unit.path} came back {rows.num_rows} instead of {unit.num_rows} times: "
+                "this is a fault in ray_asr; nothing of this unit was written."
+            )
+        part = rows.take(pa.array(order)).drop_columns([UNIT, ROW])
+        sink = pa.BufferOutputStream()
+        pq.write_table(part, sink, compression="zstd")
+        write_whole(self._filesystem, f"{self._folder}/{unit.part_name}", sink.getvalue())
+        self.written += 1
+
+    def finish(self) -> None:
+        """Assert that every unit has been written.
+
+        Raises:
+            RayAsrError: rows are missing; the parts that are there stay, and the same command
+                goes on from them.
+        """
+        if self.written != len(self._units):
+            raise RayAsrError(
+                f"{len(self._units) - self.written} of {len(self._units)} units did not come back "
+                "whole; run the same command again to do what is missing."
+            )

@@ -1,0 +1,47 @@
+"""How far a run is: rows, audio-hours, and when it will be done.
+
+Owns the wording and the pace of progress lines. Must not know Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Logs a line now and then, and one at the end.
+
+    Args:
+        rows_total: rows that this run has to do.
+        every_s: least time between two lines, in seconds.
+    """
+
+    def __init__(self, rows_total: int, every_s: float = 10.0) -> None:
+        self._rows_total = rows_total
+        self._every_s = every_s
+        self._started = self._last = time.monotonic()
+
+    def update(self, rows: int, audio_ms: int) -> None:
+        """Say where the run is, unless that was said a moment ago."""
+        now = time.monotonic()
+        if rows < self._rows_total and now - self._last < self._every_s:
+            return
+        self._last = now
+        logger.info("%s", self.line(rows, audio_ms, now - self._started))
+
+    def line(self, rows: int, audio_ms: int, elapsed_s: float) -> str:
+        """One line: done, speed, and the time left at the pace so far."""
+        share = rows / self._rows_total if self._rows_total else 1.0
+        speed = audio_ms / 1000 / elapsed_s if elapsed_s else 0.0
+        ending = "done"
+        if 0 < share < 1:
+            left_s = elapsed_s * (1 - share) / share
+            at = time.strftime("%H:%M:%S", time.localtime(time.time() + left_s))
+            ending = f"done at about {at} (in {left_s:.0f} s)"
+        return (
+            f"{rows}/{self._rows_total} rows ({100 * share:.0f} %), "
+            f"{audio_ms / 3_600_000:.3f} audio-hours, {speed:.1f}x real time, {ending}"
+        )

@@ -1,0 +1,77 @@
+"""What a finished run says of itself: the numbers of `summary.json` and how they are shown.
+
+Owns the summary's fields and its folder `_runs/<run_id>/`. Must not know how a run is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import pyarrow.fs as pafs
+import yaml
+
+from ray_asr.config import Config, to_dict
+from ray_asr.corpus.resume import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run of `transcribe` on one output.
+
+    Attributes:
+        rows_in: rows of the input; `rows_resumed` of them were done by earlier runs.
+        rows_out: rows written by this run: `rows_ok`, `rows_no_speech` and `rows_failed`.
+        audio_s: decoded audio of this run, in seconds.
+        wall_s: from the first task to the last part written, in seconds.
+        rtfx: audio over wall time.
+        cpu_percent_mean: of all cores of the machine; None where the cluster has several nodes.
+        gpu_percent_mean: None without a GPU.
+    """
+
+    run_id: str
+    output: str
+    rows_in: int
+    rows_out: int
+    rows_ok: int
+    rows_no_speech: int
+    rows_failed: int
+    rows_resumed: int
+    audio_s: float
+    wall_s: float
+    rtfx: float
+    cpu_percent_mean: float | None
+    gpu_percent_mean: float | None
+    actors_max: int
+    ncpu: int
+    precision: str
+    batch_size_s: float
+    model_id: str
+    config_fingerprint: str
+
+    def table(self) -> str:
+        """The run in a few aligned lines, for a terminal."""
+        rows = f"{self.rows_in} in, {self.rows_out} written, {self.rows_resumed} done before"
+        status = f"{self.rows_ok} ok, {self.rows_no_speech} no_speech, {self.rows_failed} failed"
+        lines = [
+            ("rows", rows),
+            ("status", status),
+            ("audio", f"{self.audio_s / 3600:.3f} h in {self.wall_s:.1f} s"),
+            ("speed", f"{self.rtfx:.1f}x real time"),
+            ("actors", f"{self.actors_max} with {self.ncpu} cores each"),
+            ("output", self.output),
+        ]
+        if self.cpu_percent_mean is not None:
+            lines.insert(-1, ("CPU", f"{self.cpu_percent_mean:.0f} % of all cores"))
+        return "\n".join(f"{name:<8}{value}" for name, value in lines)
+
+
+def write_run(filesystem: pafs.FileSystem, folder: str, config: Config, run: RunSummary) -> None:
+    """Leave `config.yaml` and `summary.json` in the output's `_runs/<run_id>/`."""
+    run_folder = f"{folder}/_runs/{run.run_id}"
+    filesystem.create_dir(run_folder, recursive=True)
+    settings = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    write_whole(filesystem, f"{run_folder}/config.yaml", settings.encode())
+    summary = json.dumps(dataclasses.asdict(run), indent=2, ensure_ascii=False)
+    write_whole(filesystem, f"{run_folder}/summary.json", summary.encode())

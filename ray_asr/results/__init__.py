@@ -1,0 +1,1 @@
+"""The results wing: reads finished runs; knows neither Ray nor the engine."""

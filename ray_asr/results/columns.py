@@ -1,0 +1,104 @@
+"""Columns of a folder of Parquet files, a batch at a time.
+
+Owns finding the files (local or on an object store) and reading named columns of them, files
+without a column giving nulls. Knows nothing of what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from ray_asr.errors import DataError
+
+
+class ParquetColumns:
+    """The Parquet files of a folder and its subfolders, or one file.
+
+    Files and folders whose names start with `_` or `.` are left out, as all readers of such folders
+    do.
+
+    Args:
+        where: a path or a URI that pyarrow.fs opens.
+        what: what it is called in messages.
+
+    Raises:
+        DataError: if there are no files.
+    """
+
+    def __init__(self, where: str, what: str) -> None:
+        self._name = f"{what} {where}"
+        try:
+            if "://" in where:
+                filesystem, path = pafs.FileSystem.from_uri(where)
+            else:
+                filesystem, path = pafs.LocalFileSystem(), where
+            path = filesystem.normalize_path(path)
+            info = filesystem.get_file_info(path)
+            files = [path]
+            if info.type == pafs.FileType.Directory:
+                files = _visible(filesystem, path)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"cannot read {self._name}: {error}; check the path") from error
+        if info.type == pafs.FileType.NotFound:
+            raise DataError(f"{self._name} does not exist; check the path")
+        if not files:
+            raise DataError(
+                f"{self._name} holds no .parquet files; give the folder that they were written to"
+            )
+        parquet = ds.ParquetFileFormat()
+        self._fragments = [parquet.make_fragment(file, filesystem) for file in files]
+
+    def require(self, column: str, next_step: str) -> None:
+        """Raise DataError that ends with `next_step` unless a file has `column`.
+
+        Only where the first file lacks it are the others looked at.
+        """
+        seen: dict[str, None] = {}
+        for fragment in self._fragments:
+            seen.update(dict.fromkeys(self._schema(fragment).names))
+            if column in seen:
+                return
+        raise DataError(
+            f"{self._name} has no column {column!r}, only {', '.join(seen)}; {next_step}"
+        )
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        """At most `rows` rows at a time as tuples in the order of `columns`."""
+        for fragment in self._fragments:
+            present = [c for c in dict.fromkeys(columns) if c in self._schema(fragment).names]
+            try:
+                for batch in fragment.to_batches(columns=present, batch_size=rows):
+                    values = {name: batch.column(name).to_pylist() for name in present}
+                    nulls = [None] * batch.num_rows
+                    yield list(zip(*(values.get(c, nulls) for c in columns), strict=True))
+            except (pa.ArrowException, OSError) as error:
+                raise self._unreadable(fragment, error) from error
+
+    def _schema(self, fragment: Any) -> pa.Schema:
+        try:
+            return fragment.physical_schema
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(fragment, error) from error
+
+    def _unreadable(self, fragment: Any, error: Exception) -> DataError:
+        return DataError(
+            f"{self._name}: {fragment.path} cannot be read ({error}); remove it and run the job "
+            "again to have it written anew"
+        )
+
+
+def _visible(filesystem: pafs.FileSystem, folder: str) -> list[str]:
+    """The .parquet files under `folder` in the order of their names."""
+    root = len(folder.rstrip("/"))
+    return sorted(
+        file.path
+        for file in filesystem.get_file_info(pafs.FileSelector(folder, recursive=True))
+        if file.type == pafs.FileType.File
+        and file.path.endswith(".parquet")
+        and not any(name.startswith(("_", ".")) for name in file.path[root:].split("/"))
+    )
