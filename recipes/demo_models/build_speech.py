@@ -21,7 +21,16 @@ import av
 import numpy as np
 import soundfile as sf
 import soxr
-from prompts import SAMPLE_RATE, Announcements, join, load_prompts, read_g722, split, trim
+from prompts import (
+    SAMPLE_RATE,
+    Announcements,
+    as_transcribed,
+    join,
+    load_prompts,
+    read_g722,
+    split,
+    trim,
+)
 
 SPEECH = Path(__file__).resolve().parents[2] / "ray_asr" / "demo" / "speech"
 SEED = 20
@@ -123,7 +132,7 @@ def long_recording(
             {
                 "start_ms": start * 1000 // SAMPLE_RATE,
                 "end_ms": at * 1000 // SAMPLE_RATE,
-                "text": item.words,
+                "text": as_transcribed(item.words),
             }
         )
     pieces.append(np.zeros(SAMPLE_RATE, np.float32))
@@ -253,7 +262,7 @@ def build(out: Path, seed: int) -> list[dict[str, object]]:
                 {
                     "audio_filepath": path.relative_to(out).as_posix(),
                     "duration": round(seconds, 3),
-                    "text": recording.words,
+                    "text": as_transcribed(recording.words),
                     "set": name,
                     "format": encoding.format,
                     "sample_rate_hz": encoding.sample_rate_hz,

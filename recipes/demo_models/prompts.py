@@ -95,6 +95,15 @@ def words_of(text: str) -> str:
     return " ".join(word.strip("'") for word in text.split() if word.strip("'"))
 
 
+def as_transcribed(words: str) -> str:
+    """`words` as FunASR writes them: letters that follow one another become one capital word.
+
+    Source: `abbr_dispose` in `funasr/utils/postprocess_utils.py`.
+    """
+    runs = r"(?<!['a-z])[a-z](?: [a-z](?!['a-z]))+"
+    return re.sub(runs, lambda run: run.group().replace(" ", "").upper(), words)
+
+
 def load_prompts() -> list[Prompt]:
     """Every prompt with speech in it whose file is installed, in the order of its id."""
     prompts = []
