@@ -88,12 +88,15 @@ def _decode_cell(value: Any, config: InputConfig) -> bytes:
 
 def _passed_through(batch: pa.RecordBatch, config: InputConfig) -> dict[str, pa.Array]:
     """The columns that go to the output as they are, under names that the output leaves free."""
-    ours = {*TRANSCRIPT_SCHEMA.names, *TRAVELLING}
+    ours = {*TRANSCRIPT_SCHEMA.names, *TRAVELLING, UNIT, ROW}
     kept: dict[str, pa.Array] = {}
     for name in batch.schema.names:
         if name in (config.audio_column, config.id_column, "duration_ms"):
             continue
-        kept[f"{_RENAMED}{name}" if name in ours else name] = batch.column(name)
+        free = name
+        while free in ours or (free != name and free in batch.schema.names):
+            free = f"{_RENAMED}{free}"
+        kept[free] = batch.column(name)
     return kept
 
 

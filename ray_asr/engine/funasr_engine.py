@@ -56,7 +56,7 @@ class FunASREngine:
                 **common,
                 **named,
                 # Given to `generate` it is ignored: the VAD reads it when it is built.
-                model_conf={"max_single_segment_time": config.max_single_segment_time},
+                max_single_segment_time=config.max_single_segment_time,
             )
         if config.punc_model:
             self._punc = load_auto_model(config.punc_model, "punc_model", **common, **named)

@@ -129,7 +129,8 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 "the hub that this machine can reach, or a folder with config.yaml and model.pt."
             ) from error
         except (RuntimeError, ValueError) as error:
-            raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({error}).') from error
+            reason = str(error).partition("\n")[0]
+            raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
     if "init_param does not exist" in said.getvalue() or "miss key in ckpt" in said.getvalue():
         problem = next(line for line in said.getvalue().splitlines() if "e" in line and line)
         raise EngineFatalError(

@@ -54,6 +54,7 @@ class PartWriter:
         self._folder = folder
         self._units = units
         self._waiting: dict[int, list[pa.Table]] = {}
+        self._done: set[int] = set()
         self.received = Tally()
         self.written = 0
 
@@ -61,6 +62,11 @@ class PartWriter:
         """Take transcripts of one or several units; write the units that they complete."""
         self.received.add(table)
         for number in table[UNIT].unique().to_pylist():
+            if number in self._done:
+                raise RayAsrError(
+                    f"rows of {self._units[number].path} came back again after their part was "
+                    "written: this is a fault in ray_asr."
+                )
             mine = table.filter(pc.field(UNIT) == number)
             waiting = self._waiting.setdefault(number, [])
             waiting.append(mine)
@@ -79,6 +85,7 @@ class PartWriter:
         sink = pa.BufferOutputStream()
         pq.write_table(part, sink, compression="zstd")
         write_whole(self._filesystem, f"{self._folder}/{unit.part_name}", sink.getvalue())
+        self._done.add(number)
         self.written += 1
 
     def finish(self) -> None:

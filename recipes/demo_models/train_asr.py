@@ -275,7 +275,8 @@ class Trainer:
                 if step >= until:
                     break
                 step += 1
-                rate = min(step / 300, 0.5 * (1 + math.cos(math.pi * step / total)) + 0.005)
+                warmup = min(1.0, (step - args.first_step) / (50 if args.first_step else 300))
+                rate = min(warmup, 0.5 * (1 + math.cos(math.pi * step / total)) + 0.005)
                 for group in optimizer.param_groups:
                     group["lr"] = PEAK_RATE * rate
                 speech, lengths, labels, label_lengths = self.collate(batch, masked=step > FLAT_STEPS)

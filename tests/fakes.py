@@ -1,0 +1,202 @@
+"""Stand-ins for what is slow: an engine without models, and inputs made on the spot.
+
+`FakeEngine` satisfies `ray_asr.engine.protocol.Engine`. All that it says hangs on the waveform
+alone, so that a test knows beforehand what a row's text must be.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+from ray_asr.corpus.rows import ERROR_CODE, ERROR_MESSAGE, ID, ROW, UNIT, WAVEFORM
+from ray_asr.errors import EngineFatalError, RowError
+from ray_asr.schema import (
+    SAMPLE_RATE_HZ,
+    Provenance,
+    Recognition,
+    Span,
+    Transcript,
+    Waveform,
+    Word,
+    transcripts_to_table,
+)
+
+FRAME = SAMPLE_RATE_HZ // 100  # 10 ms
+LOUD = 0.01  # mean absolute level of a frame with speech in it
+JOINED_MS = 100  # speech with shorter silence in between is one span
+
+PROVENANCE = Provenance("fake", "1", "0123456789ab")
+
+
+def tone(duration_s: float, level: float = 0.5, hz: float = 300.0) -> Waveform:
+    """What the fake engine takes for speech; its text says how long and how loud it was."""
+    times = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (level * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+
+
+def silence(duration_s: float) -> Waveform:
+    return np.zeros(round(duration_s * SAMPLE_RATE_HZ), np.float32)
+
+
+def joined(*waveforms: Waveform) -> Waveform:
+    return np.concatenate(waveforms).astype(np.float32)
+
+
+def level_of(waveform: Waveform) -> int:
+    """Mean absolute level in thousandths, as it stands in the text."""
+    return round(1000 * float(np.abs(waveform).mean())) if len(waveform) else 0
+
+
+def text_of(waveform: Waveform) -> str:
+    """What the fake engine recognizes: nothing where it is quiet."""
+    if level_of(waveform) < 1000 * LOUD:
+        return ""
+    return f"speech of {len(waveform) * 1000 // SAMPLE_RATE_HZ} ms at level {level_of(waveform)}"
+
+
+def punctuated_text(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+class FakeEngine:
+    """An engine of a few lines of numpy.
+
+    Args:
+        fails_on: recognizing a batch that holds such a waveform raises.
+        fails_in_vad: detecting speech in such a waveform raises.
+        fails_to_punctuate: punctuating a list that holds such a text raises.
+        error: what is raised then; RuntimeError unless given.
+        fails_on_batches: every batch of more than one waveform raises.
+        dies_on: recognizing a batch that holds such a waveform raises EngineFatalError.
+        hears_nothing: every recognized text is empty.
+        spans: given back by voice activity detection for every waveform, instead of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        fails_on: Callable[[Waveform], bool] | None = None,
+        fails_in_vad: Callable[[Waveform], bool] | None = None,
+        fails_to_punctuate: Callable[[str], bool] | None = None,
+        error: Exception | None = None,
+        fails_on_batches: bool = False,
+        dies_on: Callable[[Waveform], bool] | None = None,
+        hears_nothing: bool = False,
+        spans: Sequence[Span] | None = None,
+    ) -> None:
+        self._fails_on = fails_on
+        self._fails_in_vad = fails_in_vad
+        self._fails_to_punctuate = fails_to_punctuate
+        self._error = error or RuntimeError("the fake model broke")
+        self._fails_on_batches = fails_on_batches
+        self._dies_on = dies_on
+        self._hears_nothing = hears_nothing
+        self._spans = spans
+        self.loaded = 0
+        self.batches_s: list[list[float]] = []  # seconds of each waveform of each call
+
+    def load(self) -> None:
+        self.loaded += 1
+
+    def detect_speech(self, waveform: Waveform) -> list[Span]:
+        if self._fails_in_vad and self._fails_in_vad(waveform):
+            raise self._error
+        if self._spans is not None:
+            return list(self._spans)
+        frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
+        spans: list[Span] = []
+        for index in np.flatnonzero(np.abs(frames).mean(axis=1) > LOUD).tolist():
+            start_ms = 10 * index
+            if spans and start_ms - spans[-1].end_ms < JOINED_MS:
+                spans[-1] = Span(spans[-1].start_ms, start_ms + 10)
+            else:
+                spans.append(Span(start_ms, start_ms + 10))
+        return spans
+
+    def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
+        self.batches_s.append([len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms])
+        if self._dies_on and any(self._dies_on(waveform) for waveform in waveforms):
+            raise EngineFatalError("the fake device is gone.")
+        if self._fails_on_batches and len(waveforms) > 1:
+            raise self._error
+        if self._fails_on and any(self._fails_on(waveform) for waveform in waveforms):
+            raise self._error
+        return [self._heard(waveform) for waveform in waveforms]
+
+    def _heard(self, waveform: Waveform) -> Recognition:
+        words = [] if self._hears_nothing else text_of(waveform).split()
+        edges = np.linspace(0, len(waveform) * 1000 // SAMPLE_RATE_HZ, len(words) + 1)
+        timed = zip(words, edges[:-1], edges[1:], strict=True)
+        return Recognition(
+            " ".join(words), tuple(Word(word, int(start), int(end)) for word, start, end in timed)
+        )
+
+    def punctuate(self, texts: Sequence[str]) -> list[str]:
+        if self._fails_to_punctuate and any(self._fails_to_punctuate(text) for text in texts):
+            raise self._error
+        return [punctuated_text(text) for text in texts]
+
+
+def level_is(level: int) -> Callable[[Waveform], bool]:
+    """Whether a waveform has this level in thousandths: picks rows out by how loud they are."""
+    return lambda waveform: level_of(waveform) == level
+
+
+def wav_bytes(
+    waveform: np.ndarray, rate: int = SAMPLE_RATE_HZ, subtype: str = "PCM_16", kind: str = "WAV"
+) -> bytes:
+    """Encoded audio; `waveform` is `(T,)` or `(T, channels)`."""
+    sink = io.BytesIO()
+    soundfile.write(sink, waveform, rate, subtype=subtype, format=kind)
+    return sink.getvalue()
+
+
+def decoded_rows(
+    cells: Mapping[str, Waveform | RowError], **extra: Sequence[Any] | pa.Array
+) -> pa.Table:
+    """Rows as they reach the worker: by id, a waveform or the error that decoding raised."""
+    errors = [cell if isinstance(cell, RowError) else None for cell in cells.values()]
+    waveforms = [None if isinstance(c, RowError) else c.tobytes() for c in cells.values()]
+    columns: dict[str, Any] = {
+        ID: pa.array(list(cells), pa.string()),
+        WAVEFORM: pa.array(waveforms, pa.large_binary()),
+        ERROR_CODE: pa.array([str(e.code) if e else "" for e in errors], pa.string()),
+        ERROR_MESSAGE: pa.array([e.message if e else "" for e in errors], pa.string()),
+    }
+    return pa.table({**columns, **extra})
+
+
+def transcript_rows(numbers: Sequence[tuple[int, int]], status: str = "ok") -> pa.Table:
+    """Transcripts as they come back from the actors, for (unit, row) pairs; one second each."""
+    transcripts = [
+        Transcript(f"u{unit}-r{row}", status, text=f"text {unit} {row}", duration_ms=1000)
+        for unit, row in numbers
+    ]
+    table = transcripts_to_table(transcripts, PROVENANCE)
+    table = table.append_column("take", pa.array([100 * u + r for u, r in numbers], pa.int32()))
+    table = table.append_column(UNIT, pa.array([unit for unit, _ in numbers], pa.int64()))
+    return table.append_column(ROW, pa.array([row for _, row in numbers], pa.int64()))
+
+
+def write_input(
+    path: Path,
+    audio: Sequence[Any] | pa.Array,
+    *,
+    ids: Sequence[Any] | None = None,
+    row_group_size: int | None = None,
+    **extra: Sequence[Any] | pa.Array,
+) -> Path:
+    """A Parquet file with `utterance_id`, `audio` and other columns; ids are `path-number`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = ids if ids is not None else [f"{path.stem}-{n}" for n in range(len(audio))]
+    table = pa.table({"utterance_id": names, "audio": audio, **extra})
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return path

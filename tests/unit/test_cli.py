@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ray_asr
+from ray_asr import cli, errors
+from ray_asr.config import SECTIONS, Config
+from ray_asr.job import pipeline
+from tests.fakes import write_input
+
+VERBS = ["demo", "pack", "transcribe", "score"]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The level that an entry point sets does not outlive its test."""
+    logger = logging.getLogger("ray_asr")
+    before = logger.level
+    yield
+    logger.setLevel(before)
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Nothing here starts Ray; whoever would is noted."""
+    connected: list[str | None] = []
+    monkeypatch.setattr(pipeline, "connect", lambda address=None, **_: connected.append(address))
+    monkeypatch.setattr(pipeline, "_cluster_pool", lambda config: pipeline.Pool(1, 1))
+    return connected
+
+
+@pytest.fixture
+def configs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configurations that reach the job, which does nothing."""
+    seen: list[Config] = []
+
+    class Nothing:
+        def table(self) -> str:
+            return "the table"
+
+    def job(source: str, output: str, config: Config) -> Any:
+        seen.append(config)
+        return Nothing()
+
+    monkeypatch.setattr(pipeline, "transcribe_path", job)
+    return seen
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_every_verb_of_the_surface_is_there() -> None:
+    assert set(VERBS) <= set(cli.cli.commands)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_each_verb_explains_itself_with_an_example(
+    verb: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(verb, flag) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"Usage: ray-asr {verb}")
+    assert f"Example: ray-asr {verb}" in said.out
+    assert said.err == ""
+
+
+def test_help_lists_the_verbs_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--help") == 0
+    said = capsys.readouterr().out
+    assert all(f"  {verb} " in said for verb in VERBS)
+    assert "0 done, 1 unexpected, 2 configuration, 3 input data" in said
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--version") == 0
+    assert ray_asr.__version__ in capsys.readouterr().out
+
+
+def test_flags_are_settings_that_exist() -> None:
+    leaves = {leaf for cls in SECTIONS.values() for leaf in cls.__dataclass_fields__}
+    assert set(cli._FLAGS) <= leaves
+
+
+# --- bad settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "batch.batch_sise_s=5"], 'did you mean "batch.batch_size_s"?'),
+        (["--set", "nonsense=5"], 'there is no setting "nonsense"'),
+        (["--set", "batch_size_s"], 'write it as "section.setting=value"'),
+        (["--set", "batch_size_s=many"], "batch.batch_size_s is 'many': it takes float."),
+        (["--set", "engine.funasr_options={ncpu: 4}"], "funasr_options may not set ncpu"),
+        (["--batch-size-s", "0.5"], "use at least 1 second"),
+        (["--device", "tpu"], 'use "cpu" or "cuda"'),
+        (["--num-gpus", "1"], "set engine.device=cuda"),
+        (["--config", "/no/such/file.yaml"], "cannot read the configuration /no/such/file.yaml"),
+    ],
+)
+def test_a_bad_setting_is_exit_code_2_and_one_line(
+    arguments: list[str],
+    said: str,
+    configs: list[Config],
+    no_ray: list[str | None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code("transcribe", "in", "out", *arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("ray-asr: ")
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+    assert (configs, no_ray) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["transcribe"],
+        ["transcribe", "in"],
+        ["transcribe", "in", "out", "--no-such-flag"],
+        ["transcribe", "in", "out", "--ncpu", "many"],
+        ["score", "out", "--unit", "sentence"],
+        ["no-such-verb"],
+        [],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], configs: list[Config], no_ray: list[str | None]
+) -> None:
+    assert exit_code(*arguments) == 2
+    assert (configs, no_ray) == ([], [])
+
+
+# --- good settings
+
+
+def test_flags_sets_and_file_reach_the_job(
+    tmp_path: Path, configs: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("engine:\n  model: demo\n  ncpu: 1\nbatch:\n  batch_size_s: 10\n")
+    assert (
+        exit_code(
+            "transcribe", "in", "out", "--config", str(path),
+            "--set", "engine.ncpu=2", "--set", "job.unit_mb=8", "--batch-size-s", "20",
+            "--vad-model", "", "--id-column", "key", "--audio-column", "wav",
+        )
+        == 0
+    )  # fmt: skip
+    (config,) = configs
+    assert (config.engine.model, config.engine.ncpu, config.engine.vad_model) == ("demo", 2, "")
+    assert (config.batch.batch_size_s, config.job.unit_mb) == (20.0, 8.0)
+    assert (config.input.id_column, config.input.audio_column) == ("key", "wav")
+    assert capsys.readouterr().out == "the table\n"
+
+
+def test_the_address_reaches_ray(configs: list[Config], no_ray: list[str | None]) -> None:
+    assert exit_code("transcribe", "in", "out", "--address", "local") == 0
+    assert exit_code("transcribe", "in", "out") == 0
+    assert no_ray == ["local", None]
+    assert len(configs) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--device", "cuda", "--set", "job.num_gpus=1"],
+        ["--set", "engine.device=cuda", "--num-gpus", "1"],
+        ["--device", "cuda", "--num-gpus", "1"],
+    ],
+)
+def test_settings_that_only_fit_together_may_be_given_in_any_way(
+    arguments: list[str], configs: list[Config]
+) -> None:
+    assert exit_code("transcribe", "in", "out", *arguments) == 0
+    assert (configs[0].engine.device, configs[0].job.num_gpus) == ("cuda", 1.0)
+
+
+def test_a_flag_mends_what_a_file_alone_could_not_do(tmp_path: Path, configs: list[Config]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("job:\n  num_gpus: 1\n")
+    assert exit_code("transcribe", "in", "out", "--config", str(path), "--device", "cuda") == 0
+    assert configs[0].job.num_gpus == 1.0
+
+
+# --- exit codes
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError("no."), 2),
+        (errors.DataError("no."), 3),
+        (errors.PlanError("no."), 4),
+        (errors.TooManyFailuresError("no."), 5),
+        (errors.EngineFatalError("no."), 1),
+        (errors.RayAsrError("no."), 1),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_its_exit_code(
+    error: Exception,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "transcribe_path", fail)
+    assert exit_code("transcribe", "in", "out") == code
+    assert capsys.readouterr().err == "ray-asr: no.\n"
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "transcribe_path", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["transcribe", "in", "out"])
+
+
+@pytest.fixture
+def vad_folder() -> str:
+    return str(Path(ray_asr.__file__).parent / "demo" / "models" / "vad")
+
+
+def bad_inputs(folder: Path, kind: str) -> str:
+    source = folder / "in"
+    source.mkdir()
+    if kind == "missing":
+        source.rmdir()
+    elif kind == "not parquet":
+        (source / "a.parquet").write_bytes(b"RIFF....WAVE")
+    elif kind == "other columns":
+        write_input(source / "a.parquet", [b"x"])
+        return str(source)
+    return str(source)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "not parquet", "other columns"])
+def test_a_bad_input_is_exit_code_3_and_one_line_and_no_output(
+    kind: str, tmp_path: Path, vad_folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = bad_inputs(tmp_path, kind), tmp_path / "out"
+    arguments = ["--model", vad_folder, "--punc-model", "", "--audio-column", "wav"]
+    assert exit_code("transcribe", source, str(output), *arguments) == 3
+    printed = capsys.readouterr().err
+    assert len(printed.splitlines()) == 1
+    assert source in printed
+    assert not output.exists()
+
+
+def test_a_missing_input_starts_nothing(
+    tmp_path: Path, vad_folder: str, no_ray: list[str | None]
+) -> None:
+    source, output = str(tmp_path / "in"), str(tmp_path / "out")
+    assert exit_code("transcribe", source, output, "--model", vad_folder) == 3
+    assert no_ray == []
+
+
+def test_a_model_folder_without_its_files_is_exit_code_2_and_starts_nothing(
+    tmp_path: Path, no_ray: list[str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_input(tmp_path / "in" / "a.parquet", [b"x"])
+    output = tmp_path / "out"
+    (tmp_path / "model").mkdir()
+    assert (
+        exit_code("transcribe", str(source), str(output), "--model", str(tmp_path / "model")) == 2
+    )
+    assert "has no config.yaml and no model.pt" in capsys.readouterr().err
+    assert not output.exists()
+    assert no_ray == []
+
+
+def test_scoring_an_output_that_is_not_there_is_exit_code_3(
+    tmp_path: Path, no_ray: list[str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("score", str(tmp_path / "out")) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert no_ray == []

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+
+from ray_asr.config import Config, load_config, with_settings
+from ray_asr.job.summary import RunSummary, write_run
+
+RUN = RunSummary(
+    run_id="20261122T000000-abcdef",
+    output="out",
+    rows_in=10,
+    rows_out=6,
+    rows_ok=3,
+    rows_no_speech=2,
+    rows_failed=1,
+    rows_resumed=4,
+    audio_s=7200.0,
+    wall_s=60.0,
+    rtfx=120.0,
+    cpu_percent_mean=93.4,
+    gpu_percent_mean=None,
+    actors_max=2,
+    ncpu=4,
+    precision="fp32",
+    batch_size_s=60.0,
+    model_id="demo",
+    config_fingerprint="0123456789ab",
+)
+
+
+def test_a_summary_has_the_fields_of_the_contract() -> None:
+    names = {field.name for field in dataclasses.fields(RunSummary)}
+    assert names >= {
+        "rows_in", "rows_out", "rows_ok", "rows_no_speech", "rows_failed", "rows_resumed",
+        "audio_s", "wall_s", "rtfx", "cpu_percent_mean", "gpu_percent_mean", "actors_max", "ncpu",
+        "precision", "batch_size_s", "model_id",
+    }  # fmt: skip
+
+
+def test_the_table_has_what_a_reader_looks_for() -> None:
+    table = RUN.table()
+    assert "10 in, 6 written, 4 done before" in table
+    assert "3 ok, 2 no_speech, 1 failed" in table
+    assert "2.000 h in 60.0 s" in table
+    assert "120.0x real time" in table
+    assert "2 with 4 cores each" in table
+    assert "93 % of all cores" in table
+    assert table.splitlines()[-1].endswith("out")
+
+
+def test_a_cpu_use_that_is_not_known_is_left_out() -> None:
+    assert "CPU" not in dataclasses.replace(RUN, cpu_percent_mean=None).table()
+
+
+def test_a_run_leaves_its_summary_and_settings(tmp_path: Path) -> None:
+    config = with_settings(Config(), {"hotword": "魔搭", "batch_size_s": 30, "model": "demo"})
+    write_run(pafs.LocalFileSystem(), str(tmp_path), config, RUN)
+    folder = tmp_path / "_runs" / RUN.run_id
+    assert sorted(file.name for file in folder.iterdir()) == ["config.yaml", "summary.json"]
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary == dataclasses.asdict(RUN)
+    assert summary["gpu_percent_mean"] is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"hotword": "魔搭", "batch_size_s": 30}, {"funasr_options": {"beam": [1, "x"]}}],
+)
+def test_the_settings_of_a_run_can_be_loaded_again(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    config = with_settings(Config(), settings)
+    write_run(pafs.LocalFileSystem(), str(tmp_path), config, RUN)
+    assert load_config(tmp_path / "_runs" / RUN.run_id / "config.yaml") == config
+
+
+def test_two_runs_leave_two_folders(tmp_path: Path) -> None:
+    for run_id in ("a", "b"):
+        run = dataclasses.replace(RUN, run_id=run_id)
+        write_run(pafs.LocalFileSystem(), str(tmp_path), Config(), run)
+    assert sorted(f.name for f in (tmp_path / "_runs").iterdir()) == ["a", "b"]
