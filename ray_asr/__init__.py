@@ -61,7 +61,6 @@ def transcribe(
     if isinstance(source, str):
         if output is None:
             raise ConfigError("transcribing files needs an output: transcribe(source, output).")
-        pipeline.connect()
         return pipeline.transcribe_path(source, output, config)
     if output is not None:
         raise ConfigError(

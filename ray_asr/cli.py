@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from ray_asr import __version__
-from ray_asr.config import Config, load_config, with_settings
+from ray_asr.config import Config, load_config
 from ray_asr.errors import ExitCode, RayAsrError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def _with_settings_flags(command: Command) -> Command:
 
 def _config(config_file: str | None, sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
     given = {name: value for name, value in flags.items() if value is not None}
-    return with_settings(load_config(config_file, sets), given)
+    return load_config(config_file, sets, given)
 
 
 _ADDRESS = click.option(
@@ -136,11 +136,10 @@ def transcribe(
 
     Example: ray-asr transcribe shards/ transcripts/ --model paraformer-zh --ncpu 4
     """
-    from ray_asr.job.pipeline import connect, transcribe_path
+    from ray_asr.job.pipeline import transcribe_path
 
     config = _config(config_file, sets, flags)
-    connect(address)
-    click.echo(transcribe_path(source, output, config).table())
+    click.echo(transcribe_path(source, output, config, address).table())
 
 
 @cli.command()

@@ -134,6 +134,10 @@ def _validate(config: Config) -> None:
         f"engine.max_single_segment_time is {engine.max_single_segment_time} ms: use 1000 or more.",
     )
     _require(
+        config.input.max_duration_s > 0,
+        f"input.max_duration_s is {config.input.max_duration_s}: use a time above 0 seconds.",
+    )
+    _require(
         config.batch.batch_size_s >= 1.0,
         f"batch.batch_size_s is {config.batch.batch_size_s}: use at least 1 second.",
     )
@@ -207,13 +211,18 @@ def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     return replace(config, **sections)
 
 
-def load_config(path: str | Path | None, sets: Iterable[str] = ()) -> Config:
-    """The defaults, then a YAML file of sections, then `section.leaf=value` strings.
+def load_config(
+    path: str | Path | None, sets: Iterable[str] = (), flags: Mapping[str, Any] | None = None
+) -> Config:
+    """The defaults, then a YAML file of sections, then `section.leaf=value`, then single values.
+
+    They are checked once, all together: each may need another.
 
     Raises:
         ConfigError: the file cannot be read or is not a tree of known settings.
     """
     settings: dict[str, Any] = {}
+    flags = flags or {}
     if path is not None:
         try:
             tree: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
@@ -232,9 +241,11 @@ def load_config(path: str | Path | None, sets: Iterable[str] = ()) -> Config:
         if not separator:
             raise ConfigError(f'--set {assignment}: write it as "section.setting=value".')
         try:
-            settings[name.strip()] = yaml.safe_load(text) if text.strip() else ""
+            value = yaml.safe_load(text) if text.strip() else ""
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {assignment}: the value is not YAML.") from error
+        settings[".".join(resolve_name(name.strip()))] = value
+    settings.update({".".join(resolve_name(name)): value for name, value in flags.items()})
     return with_settings(Config(), settings)
 
 

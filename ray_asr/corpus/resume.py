@@ -32,14 +32,14 @@ def write_whole(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
     filesystem.move(temporary, path)
 
 
-def claim_output(
+def parts_done(
     filesystem: pafs.FileSystem, path: str, settings: Mapping[str, Any]
 ) -> frozenset[str]:
-    """Make `path` this run's output, or go on with what an equal run left there.
+    """What an equal run left at `path`; changes nothing.
 
     Args:
         filesystem: where `path` is.
-        path: the output folder; made where it is missing.
+        path: the output folder, which need not be there.
         settings: what an earlier run on this folder must have had too.
 
     Returns:
@@ -48,15 +48,14 @@ def claim_output(
     Raises:
         DataError: the folder belongs to something else; the sentence says what differs.
     """
-    wanted = {"schema_version": SCHEMA_VERSION, **settings}
     info = filesystem.get_file_info(path)
+    if info.type == pafs.FileType.NotFound:
+        return frozenset()
     if info.type == pafs.FileType.File:
         raise DataError(f"the output {path} is a file; name a folder.")
-    filesystem.create_dir(path, recursive=True)
-    listed = filesystem.get_file_info(pafs.FileSelector(path))
-    names = {file.base_name for file in listed}
+    names = {file.base_name for file in filesystem.get_file_info(pafs.FileSelector(path))}
     if JOB_FILE in names:
-        _check_same(filesystem, path, wanted)
+        _check_same(filesystem, path, _record(settings))
         return frozenset(n for n in names if n.startswith("part-") and n.endswith(".parquet"))
     foreign = sorted(name for name in names if not name.startswith((".", "_")))
     if foreign:
@@ -64,18 +63,42 @@ def claim_output(
             f"the output {path} already holds {foreign[0]} and no {JOB_FILE}, so it is not an "
             "output of ray_asr; name another folder."
         )
-    record = json.dumps(wanted, indent=2, sort_keys=True, ensure_ascii=False)
-    write_whole(filesystem, f"{path}/{JOB_FILE}", record.encode())
     return frozenset()
+
+
+def claim_output(
+    filesystem: pafs.FileSystem, path: str, settings: Mapping[str, Any]
+) -> frozenset[str]:
+    """Make `path` this run's output, or go on with what an equal run left there.
+
+    Returns and raises what `parts_done` does, and DataError where the folder cannot be made.
+    """
+    done = parts_done(filesystem, path, settings)
+    try:
+        filesystem.create_dir(path, recursive=True)
+        if filesystem.get_file_info(f"{path}/{JOB_FILE}").type == pafs.FileType.NotFound:
+            record = json.dumps(_record(settings), indent=2, sort_keys=True, ensure_ascii=False)
+            write_whole(filesystem, f"{path}/{JOB_FILE}", record.encode())
+    except OSError as error:
+        raise DataError(
+            f"the output {path} cannot be made ({error}); name a folder that can be written."
+        ) from error
+    return done
+
+
+def _record(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, **settings}
 
 
 def _check_same(filesystem: pafs.FileSystem, path: str, wanted: Mapping[str, Any]) -> None:
     with filesystem.open_input_stream(f"{path}/{JOB_FILE}") as source:
         text = source.read()
     try:
-        found: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}/{JOB_FILE} cannot be read; name another output folder.") from error
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}/{JOB_FILE} cannot be read; name another output folder.")
     normal = json.loads(json.dumps(wanted))
     different = [
         f"{key} was {found.get(key)!r}, now {normal.get(key)!r}"

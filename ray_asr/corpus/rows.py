@@ -28,6 +28,8 @@ ERROR_MESSAGE = "_error_message"
 UNIT = "_unit"  # number of the unit in the driver's list
 ROW = "_row"  # number of the row in its unit
 TRAVELLING = (ID, WAVEFORM, ERROR_CODE, ERROR_MESSAGE)
+# Where `pack` says what the bytes were read from: raw G.722 is known by its suffix alone.
+_PATH_HINT = "audio_path"
 
 # Pass-through columns that the output has with another meaning keep their values under this name.
 _RENAMED = "input_"
@@ -74,7 +76,7 @@ def _read_file(path: str) -> bytes:
         raise RowError(ErrorCode.AUDIO_UNREADABLE, f"{path} {kind}.") from error
 
 
-def _decode_cell(value: Any, config: InputConfig) -> bytes:
+def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> bytes:
     if not value.is_valid:
         raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell is null.")
     data, path = _bytes_and_path(value)
@@ -82,7 +84,7 @@ def _decode_cell(value: Any, config: InputConfig) -> bytes:
         if not path:
             raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell has neither bytes nor a path.")
         data = _read_file(path)
-    waveform = decode(data, path_hint=path, max_duration_s=config.max_duration_s)
+    waveform = decode(data, path_hint=path or path_hint, max_duration_s=config.max_duration_s)
     return waveform.tobytes()
 
 
@@ -120,6 +122,7 @@ def decode_rows(
         Tables that together hold every row once, in order, each with its seconds of audio.
     """
     passed, ids = _passed_through(batch, config), _ids(batch, config)
+    hints = batch.column(_PATH_HINT) if _PATH_HINT in batch.schema.names else None
     waveforms: list[bytes | None] = []
     codes: list[str] = []
     messages: list[str] = []
@@ -140,7 +143,8 @@ def decode_rows(
         try:
             if not ids[row].is_valid:
                 raise RowError(ErrorCode.ID_MISSING, f'the id in "{config.id_column}" is null.')
-            waveform = _decode_cell(value, config)
+            hint = "" if hints is None else str(hints[row].as_py() or "")
+            waveform = _decode_cell(value, hint, config)
         except RowError as error:
             code, message = str(error.code), error.message
         row_s = len(waveform) / 4 / SAMPLE_RATE_HZ if waveform else 0.0

@@ -23,6 +23,7 @@ from ray_asr.errors import DataError
 MIB = 2**20
 # What a row is taken to weigh where audio stands in other files and only its path in the table.
 _BYTES_BEHIND_A_PATH = MIB // 4
+_BYTES_OF_A_PATH = 512
 _FOOTER_READERS = 16
 
 
@@ -113,24 +114,52 @@ def _footer(filesystem: pafs.FileSystem, file: pafs.FileInfo) -> pq.FileMetaData
         ) from error
 
 
-def _check_columns(file: pafs.FileInfo, schema: pa.Schema, wanted: Sequence[str]) -> None:
-    for column in wanted:
+def check_columns(where: str, schema: pa.Schema, id_column: str, audio_column: str) -> None:
+    """Refuse rows that have no id or no audio as the job can read them.
+
+    Raises:
+        DataError: a column is missing, or audio is of a type that holds none.
+    """
+    for column in (id_column, audio_column):
         if column not in schema.names:
             raise DataError(
-                f'{file.path} has no column "{column}"; it has {", ".join(schema.names)}: name '
+                f'{where} has no column "{column}"; it has {", ".join(schema.names)}: name '
                 "yours with --id-column and --audio-column."
             )
+    kind = schema.field(audio_column).type
+    if not (_is_bytes(kind) or _is_text(kind) or _is_struct(kind)):
+        raise DataError(
+            f'{where} has {kind} in the column "{audio_column}", which is not audio: name a column '
+            "of bytes, of {bytes, path}, or of paths with --audio-column."
+        )
 
 
-def _audio_bytes(footer: pq.FileMetaData, group: int, audio_column: str, behind_paths: bool) -> int:
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and bool({"bytes", "path"} & {f.name for f in kind})
+
+
+def _audio_bytes(footer: pq.FileMetaData, group: int, audio_column: str, kind: pa.DataType) -> int:
     columns = footer.row_group(group)
-    if behind_paths:
-        return columns.num_rows * _BYTES_BEHIND_A_PATH
-    return sum(
+    behind_paths = columns.num_rows * _BYTES_BEHIND_A_PATH
+    if _is_text(kind):
+        return behind_paths
+    stored = sum(
         chunk.total_compressed_size
         for chunk in (columns.column(i) for i in range(columns.num_columns))
-        if chunk.path_in_schema.split(".")[0] == audio_column
+        if chunk.path_in_schema == audio_column
+        or chunk.path_in_schema.startswith(f"{audio_column}.")
     )
+    # A {bytes, path} whose bytes are null is a few bytes a row: the audio is behind the paths.
+    only_paths = _is_struct(kind) and stored < columns.num_rows * _BYTES_OF_A_PATH
+    return behind_paths if only_paths else stored
 
 
 def cut_file(
@@ -163,8 +192,8 @@ def cut_file(
             add(first, index, 0, rows, weight)
             first, rows, weight = index, 0, 0
         if group_bytes > unit_bytes and group_rows > 1:
-            slices = min(group_rows, -int(-group_bytes // unit_bytes))
-            edges = [group_rows * i // slices for i in range(slices + 1)]
+            per_slice = max(1, int(unit_bytes * group_rows // group_bytes))
+            edges = [*range(0, group_rows, per_slice), group_rows]
             for start, stop in itertools.pairwise(edges):
                 add(index, index + 1, start, stop, group_bytes * (stop - start) // group_rows)
             first, rows, weight = index + 1, 0, 0
@@ -188,11 +217,10 @@ def list_units(
     def units_of(file: pafs.FileInfo) -> list[Unit]:
         footer = _footer(filesystem, file)
         schema = footer.schema.to_arrow_schema()
-        _check_columns(file, schema, (id_column, audio_column))
-        audio_type = schema.field(audio_column).type
-        behind_paths = pa.types.is_string(audio_type) or pa.types.is_large_string(audio_type)
+        check_columns(file.path, schema, id_column, audio_column)
+        kind = schema.field(audio_column).type
         groups = [
-            (footer.row_group(i).num_rows, _audio_bytes(footer, i, audio_column, behind_paths))
+            (footer.row_group(i).num_rows, _audio_bytes(footer, i, audio_column, kind))
             for i in range(footer.num_row_groups)
         ]
         return cut_file(file, groups, unit_mb * MIB)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,7 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 f'engine.{kind}: the model "{name}" could not be loaded ({error}); name a model of '
                 "the hub that this machine can reach, or a folder with config.yaml and model.pt."
             ) from error
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).partition("\n")[0]
             raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
     if "init_param does not exist" in said.getvalue() or "miss key in ckpt" in said.getvalue():

@@ -19,16 +19,19 @@ def cut_like(punctuated: str, pieces: Sequence[str]) -> list[str]:
     if _letters(punctuated) != "".join(letters).casefold():
         return list(pieces)
     cuts: list[str] = []
-    position = 0
-    for index, piece in enumerate(letters):
-        start, left = position, len(piece.casefold())
-        while position < len(punctuated) and left > 0:
-            left -= len(_letters(punctuated[position]))
+    position, left_over = 0, sum(1 for piece in letters if piece)
+    for piece in letters:
+        if not piece:
+            cuts.append("")
+            continue
+        left_over -= 1
+        start, missing = position, len(piece.casefold())
+        while position < len(punctuated) and missing > 0:
+            missing -= len(_letters(punctuated[position]))
             position += 1
-        last = index == len(letters) - 1
-        while position < len(punctuated) and (last or not punctuated[position].isalnum()):
+        while position < len(punctuated) and not (left_over and punctuated[position].isalnum()):
             position += 1
-        cuts.append(punctuated[start:position].strip() if piece else "")
+        cuts.append(punctuated[start:position].strip())
     return cuts
 
 

@@ -24,14 +24,14 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
 from ray_asr.config import Config, InputConfig, deciding_settings, fingerprint
-from ray_asr.corpus.resume import claim_output
+from ray_asr.corpus.resume import claim_output, parts_done
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
-from ray_asr.corpus.units import Unit, bundle, list_units, open_filesystem
+from ray_asr.corpus.units import Unit, bundle, check_columns, list_units, open_filesystem
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import model_identity, resolve_model
 from ray_asr.engine.protocol import Engine
 from ray_asr.engine.threads import thread_environment
-from ray_asr.errors import DataError, PlanError, RayAsrError, TooManyFailuresError
+from ray_asr.errors import PlanError, RayAsrError, TooManyFailuresError
 from ray_asr.job.parts import PartWriter
 from ray_asr.job.progress import Progress
 from ray_asr.job.summary import RunSummary, write_run
@@ -43,6 +43,7 @@ _BATCHES_IN_A_CHUNK = 4
 # Chunks are scheduled one by one: a block of Ray's should not hold several.
 _BLOCK_BYTES = 2**20
 _MOST_BLOCKS = 10_000
+_CORES_WELL_USED = 0.75
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +87,22 @@ def fit_pool(node_cpus: Sequence[float], node_gpus: Sequence[float], config: Con
         PlanError: not one actor fits; says what is missing.
     """
     total = sum(node_cpus)
-    largest = max(node_cpus, default=0.0)
-    ncpu = config.engine.ncpu or int(max(1, min(4, largest if total > largest else largest - 1)))
-    fit = 0
-    for cpus, gpus in zip(node_cpus, node_gpus, strict=True):
-        on_node = int(cpus // ncpu)
-        if config.job.num_gpus:
-            on_node = min(on_node, int(gpus / config.job.num_gpus + 1e-9))
-        fit += on_node
-    while fit and total - fit * ncpu < 1:
-        fit -= 1
+
+    def fitting(ncpu: int) -> int:
+        fit = 0
+        for cpus, gpus in zip(node_cpus, node_gpus, strict=True):
+            on_node = int(cpus // ncpu)
+            if config.job.num_gpus:
+                on_node = min(on_node, int(gpus / config.job.num_gpus + 1e-9))
+            fit += on_node
+        return min(fit, int((total - 1) // ncpu))
+
+    def wasteful(ncpu: int) -> bool:
+        return fitting(ncpu) * ncpu < _CORES_WELL_USED * (total - 1)
+
+    # Fewer, wider actors hold fewer copies of the model; but not at the price of idle cores.
+    ncpu = config.engine.ncpu or next((n for n in (4, 3, 2) if not wasteful(n)), 1)
+    fit = fitting(ncpu)
     if fit < 1 or config.job.num_actors > fit:
         needed = max(config.job.num_actors, 1)
         gpus_each = f" and {config.job.num_gpus:g} GPU" if config.job.num_gpus else ""
@@ -138,12 +145,7 @@ def _read_bundles(
 
 def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:
     """The decode task over a dataset of one's own: a block as chunks of decoded rows."""
-    for column in (config.id_column, config.audio_column):
-        if column not in block.column_names:
-            raise DataError(
-                f'the dataset has no column "{column}"; it has {", ".join(block.column_names)}: '
-                "name yours with id_column= and audio_column=."
-            )
+    check_columns("the dataset", block.schema, config.id_column, config.audio_column)
     runs = (run for batch in block.to_batches() for run in decode_rows(batch, config, chunk_s))
     yield from in_chunks(runs, chunk_s)
 
@@ -207,8 +209,12 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
     return _recognized(chunks, config, _cluster_pool(config))
 
 
-def transcribe_path(source: str, output: str, config: Config) -> RunSummary:
+def transcribe_path(
+    source: str, output: str, config: Config, address: str | None = None
+) -> RunSummary:
     """Transcribe the Parquet files at `source` into `output`, or go on where that stopped.
+
+    Connects to Ray at `address` (see `connect`) once the input is known to be there.
 
     Raises:
         ConfigError, DataError, PlanError: said before anything is started or written.
@@ -223,9 +229,15 @@ def transcribe_path(source: str, output: str, config: Config) -> RunSummary:
         audio_column=config.input.audio_column,
         unit_mb=config.job.unit_mb,
     )
-    pool = _cluster_pool(config)
+    settings = {
+        "job.unit_mb": config.job.unit_mb,
+        "config_fingerprint": fingerprint(config),
+        **deciding_settings(config),
+    }
     out_filesystem, folder = open_filesystem(output)
-    settings = {"unit_mb": config.job.unit_mb, "settings": deciding_settings(config)}
+    parts_done(out_filesystem, folder, settings)  # refuse what is another's before Ray starts
+    connect(address)
+    pool = _cluster_pool(config)
     done = claim_output(out_filesystem, folder, settings)
     pending = [unit for unit in units if unit.part_name not in done]
     rows_in, rows_left = sum(u.num_rows for u in units), sum(u.num_rows for u in pending)

@@ -36,7 +36,7 @@ class Progress:
         """One line: done, speed, and the time left at the pace so far."""
         share = rows / self._rows_total if self._rows_total else 1.0
         speed = audio_ms / 1000 / elapsed_s if elapsed_s else 0.0
-        ending = "done"
+        ending = "done" if share >= 1 else "just begun"
         if 0 < share < 1:
             left_s = elapsed_s * (1 - share) / share
             at = time.strftime("%H:%M:%S", time.localtime(time.time() + left_s))

@@ -74,10 +74,18 @@ class TranscribeWorker:
         self._language = language
         self._provenance = provenance
         self._engine = make_engine()
-        self._engine.load()
+        # Ray calls a constructor that raises again and again, and its error comes back as a text:
+        # kept until the first call, it ends the job at once and as itself.
+        self._load_error: RayAsrError | None = None
+        try:
+            self._engine.load()
+        except RayAsrError as error:
+            self._load_error = error
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded rows in; the same rows as transcripts out, in order, with what they brought."""
+        if self._load_error is not None:
+            raise self._load_error
         rows = columns.unfold(chunk)
         transcripts = transcripts_to_table(self.transcribe(rows), self._provenance)
         for name in rows.column_names:
@@ -104,7 +112,7 @@ class TranscribeWorker:
         except RowError as error:
             row.error = error
         except Exception as error:  # the one broad except: any model, any row
-            logger.warning("row %s failed in the model: %r", row.utterance_id, error)
+            logger.warning("%s failed in the model: %r", row.utterance_id, error)
             row.error = RowError(ErrorCode.MODEL_FAILED, f"{type(error).__name__}: {error}")
         return None
 
@@ -116,9 +124,12 @@ class TranscribeWorker:
         groups = group_by_padded_seconds(durations_s, self._batch_size_s)
         results: list[list[Recognition]] = []
         for group in groups:
-            probe = _Row("", None, None)
-            together = self._guarded(probe, self._engine.recognize, [waveforms[i] for i in group])
-            if probe.error is not None:  # find out whose fault it is
+            together = self._guarded(
+                _Row(f"(a batch of {len(group)})", None, None),
+                _same_length(self._engine.recognize),
+                [waveforms[i] for i in group],
+            )
+            if together is None:  # find out whose fault it is
                 together = [self._alone(owners[i], waveforms[i]) for i in group]
             results.append(together)
         for row, recognition in zip(owners, scatter(groups, results), strict=True):
@@ -127,7 +138,7 @@ class TranscribeWorker:
     def _alone(self, row: _Row, waveform: Waveform) -> Recognition:
         if row.error is not None:
             return Recognition("")
-        alone = self._guarded(row, self._engine.recognize, [waveform])
+        alone = self._guarded(row, _same_length(self._engine.recognize), [waveform])
         return alone[0] if alone else Recognition("")
 
     def _punctuate(self, rows: list[_Row]) -> None:
@@ -135,14 +146,13 @@ class TranscribeWorker:
             if row.error is None:
                 row.text = " ".join(heard.text for heard in row.heard if heard.text)
         spoken = [row for row in rows if row.text]
-        texts = [row.text for row in spoken]
-        probe = _Row("", None, None)
-        punctuated = self._guarded(probe, self._engine.punctuate, texts)
-        if probe.error is not None:
-            one_by_one = [self._guarded(r, self._engine.punctuate, [r.text]) for r in spoken]
-            punctuated = [text[0] if text else "" for text in one_by_one]
+        punctuate = _same_length(self._engine.punctuate)
+        everyone = _Row(f"(texts of {len(spoken)} rows)", None, None)
+        punctuated = self._guarded(everyone, punctuate, [row.text for row in spoken])
+        if punctuated is None:
+            punctuated = [(self._guarded(r, punctuate, [r.text]) or [""])[0] for r in spoken]
         for row, text in zip(spoken, punctuated, strict=True):
-            row.text = text
+            row.text = text or row.text
 
     def _transcript(self, row: _Row) -> Transcript:
         if row.error is not None:
@@ -177,6 +187,18 @@ class TranscribeWorker:
         return Transcript(
             row.utterance_id, STATUS_OK, row.text, segments, row.duration_ms, self._language
         )
+
+
+def _same_length(step: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
+    """`step` held to the protocol's promise of one result for each position."""
+
+    def checked(items: list[Any]) -> list[Any]:
+        results = step(items)
+        if len(results) != len(items):
+            raise ValueError(f"the engine gave {len(results)} results for {len(items)} inputs")
+        return results
+
+    return checked
 
 
 def _records(table: pa.Table) -> Iterator[tuple[str, Any, str, str]]:

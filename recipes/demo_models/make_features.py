@@ -82,7 +82,9 @@ def main() -> None:
             "announced": lambda rng: announced(rng, ANNOUNCEMENTS, test=False),
             "test-announced": lambda rng: announced(rng, TEST_ANNOUNCEMENTS, test=True),
             "test-prompts": lambda rng: held_out(),
-        }.get(kind, lambda rng, kind=kind: synthetic(args.data / f"{kind}.jsonl", args.versions, rng))
+        }.get(
+            kind, lambda rng, kind=kind: synthetic(args.data / f"{kind}.jsonl", args.versions, rng)
+        )
         done, seconds = [], 0.0
         for wave, words in items(rng):
             if len(wave) < 0.2 * SAMPLE_RATE:

@@ -169,9 +169,7 @@ class Announcements:
             self._by_words.setdefault(prompt.words, []).append(prompt)
         digits = [p.words for p in prompts if p.prompt_id.startswith("digits/")]
         self._days = [w for w in digits if w.endswith("day")]
-        self._months = [
-            p.words for p in prompts if re.fullmatch(r"digits/mon-\d+", p.prompt_id)
-        ]
+        self._months = [p.words for p in prompts if re.fullmatch(r"digits/mon-\d+", p.prompt_id)]
         self._ordinals = [p.words for p in prompts if re.fullmatch(r"digits/h-\d+", p.prompt_id)]
         self._spelled = [
             p.words for p in prompts if re.fullmatch(r"(letters|phonetic)/\w(_p)?", p.prompt_id)
@@ -190,18 +188,43 @@ class Announcements:
             lambda: ["you have", *number(99), pick(["new", "old", "urgent", "saved"]), "messages"],
             lambda: ["extension", *digits(3, 4), pick(["is on the phone", "is unavailable"])],
             lambda: ["you are currently caller number", *number(60)],
-            lambda: ["the estimated hold time is currently", *number(59), pick(["minutes", "seconds"])],
-            lambda: ["press", pick(ONES[:10]), "for", pick(["family", "friends", "work", "new", "old"])],
+            lambda: [
+                "the estimated hold time is currently",
+                *number(59),
+                pick(["minutes", "seconds"]),
+            ],
+            lambda: [
+                "press",
+                pick(ONES[:10]),
+                "for",
+                pick(["family", "friends", "work", "new", "old"]),
+            ],
             lambda: ["telephone number", *digits(7, 10)],
             lambda: ["you entered", *digits(3, 8)],
             lambda: ["there are currently", *number(40), "participants in the conference"],
             lambda: [pick(self._days), pick(self._months), pick(self._ordinals)],
-            lambda: ["time", *number_words(rng.randint(1, 12)), *number_words(rng.randint(10, 59)), pick(["a m", "p m"])],
-            lambda: ["first", "message", "from", *digits(4, 7), "received", pick(["today", "yesterday", *self._days])],
+            lambda: [
+                "time",
+                *number_words(rng.randint(1, 12)),
+                *number_words(rng.randint(10, 59)),
+                pick(["a m", "p m"]),
+            ],
+            lambda: [
+                "first",
+                "message",
+                "from",
+                *digits(4, 7),
+                "received",
+                pick(["today", "yesterday", *self._days]),
+            ],
             lambda: [*number(9999), pick(["dollars", "minutes", "seconds", "hours", "messages"])],
             lambda: ["number", *digits(4, 8)],
             lambda: [pick(self._spelled) for _ in range(rng.randint(3, 7))],
-            lambda: ["agent", *digits(2, 4), pick(["goodbye", "thank you for your patience", "is unavailable"])],
+            lambda: [
+                "agent",
+                *digits(2, 4),
+                pick(["goodbye", "thank you for your patience", "is unavailable"]),
+            ],
             lambda: [pick(self._all) for _ in range(rng.randint(2, 3))],
         ]
         return pick(forms)()

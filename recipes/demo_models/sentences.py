@@ -101,28 +101,45 @@ class Sentences:
         self._prompts = [p.words for p in training]
         self._long_prompts = [w for w in self._prompts if w.count(" ") >= 2]
         self._general = fortune_sentences()
-        self.vocabulary = sorted({w for text in self._general + self._prompts for w in text.split()})
+        self.vocabulary = sorted(
+            {w for text in self._general + self._prompts for w in text.split()}
+        )
 
     def _telephone(self, rng: random.Random) -> str:
         pick = rng.choice
         forms = [
             lambda: f"{pick(SUBJECTS)} {pick(PREDICATES)}",
             lambda: f"{pick(REQUESTS)} {pick(TAILS)}",
-            lambda: f"press {pick([*ONES[:10], 'star', 'pound'])} to {pick(ACTIONS)} {pick(OBJECTS)}",
-            lambda: f"to {pick(ACTIONS)} {pick(OBJECTS)} {pick(['press', 'dial', 'say', 'enter'])} {pick(ONES[:10])}",
-            lambda: f"you {pick(['may', 'can', 'cannot', 'must', 'will'])} {pick(ACTIONS)} {pick(OBJECTS)} {pick(TAILS)}",
+            lambda: (
+                f"press {pick([*ONES[:10], 'star', 'pound'])} to {pick(ACTIONS)} {pick(OBJECTS)}"
+            ),
+            lambda: (
+                f"to {pick(ACTIONS)} {pick(OBJECTS)} {pick(['press', 'dial', 'say', 'enter'])} {pick(ONES[:10])}"
+            ),
+            lambda: (
+                f"you {pick(['may', 'can', 'cannot', 'must', 'will'])} {pick(ACTIONS)} {pick(OBJECTS)} {pick(TAILS)}"
+            ),
             lambda: f"{pick(ACTIONS)} {pick(OBJECTS)} or {pick(ACTIONS)} {pick(OBJECTS)}",
-            lambda: f"{pick(['if', 'when', 'because', 'after'])} {pick(SUBJECTS)} {pick(PREDICATES)} {pick(REQUESTS)}",
-            lambda: f"{pick(['you have', 'there are', 'we found'])} {' '.join(number_words(rng.randint(1, 9999)))} {pick(['calls', 'messages', 'entries', 'callers', 'minutes', 'users'])}",
+            lambda: (
+                f"{pick(['if', 'when', 'because', 'after'])} {pick(SUBJECTS)} {pick(PREDICATES)} {pick(REQUESTS)}"
+            ),
+            lambda: (
+                f"{pick(['you have', 'there are', 'we found'])} {' '.join(number_words(rng.randint(1, 9999)))} {pick(['calls', 'messages', 'entries', 'callers', 'minutes', 'users'])}"
+            ),
             lambda: " ".join(pick(ONES[:10]) for _ in range(rng.randint(2, 7))),
         ]
         return pick(forms)()
 
     def _recombined(self, rng: random.Random) -> str:
-        first, second = rng.choice(self._long_prompts).split(), rng.choice(self._long_prompts).split()
+        first, second = (
+            rng.choice(self._long_prompts).split(),
+            rng.choice(self._long_prompts).split(),
+        )
         start = rng.randrange(len(first))
         end = rng.randrange(len(second))
-        return " ".join(first[start : start + rng.randint(2, 6)] + second[end : end + rng.randint(2, 6)])
+        return " ".join(
+            first[start : start + rng.randint(2, 6)] + second[end : end + rng.randint(2, 6)]
+        )
 
     def draw(self, rng: random.Random) -> str:
         """One text of 1 to about 16 words."""

@@ -105,8 +105,15 @@ class Trainer:
         random.seed(args.seed)
         torch.manual_seed(args.seed)
         args.work.mkdir(parents=True, exist_ok=True)
-        raw = {kind: torch.load(args.data / f"{kind}.pt") for kind in MIXTURE if (args.data / f"{kind}.pt").exists()}
-        tests = {kind: torch.load(args.data / f"{kind}.pt") for kind in ("test-announced", "test-prompts")}
+        raw = {
+            kind: torch.load(args.data / f"{kind}.pt")
+            for kind in MIXTURE
+            if (args.data / f"{kind}.pt").exists()
+        }
+        tests = {
+            kind: torch.load(args.data / f"{kind}.pt")
+            for kind in ("test-announced", "test-prompts")
+        }
         if not (args.work / "tokens.json").exists():
             texts = [words for kind in raw for words in {w: 0 for _, w in raw[kind]}]
             train_pieces(texts, args.pieces, args.work)
@@ -118,7 +125,9 @@ class Trainer:
         self.data = {kind: self._encode(items) for kind, items in raw.items()}
         self.tests = {kind: [(f, [], w) for f, w in items] for kind, items in tests.items()}
         conf = paraformer_conf(args.dropout)
-        self.model = Paraformer(**conf.pop("model_conf"), **conf, ctc="CTC", vocab_size=len(self.pieces.tokens))
+        self.model = Paraformer(
+            **conf.pop("model_conf"), **conf, ctc="CTC", vocab_size=len(self.pieces.tokens)
+        )
         if args.start:
             self.model.load_state_dict(torch.load(args.start))
         print({kind: len(items) for kind, items in self.data.items()},
@@ -263,7 +272,9 @@ class Trainer:
         """Stage 1 trains encoder and CTC; stage 2 adds predictor and decoder; one schedule."""
         args, model = self.args, self.model
         parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, weight_decay=0.02, betas=(0.9, 0.98), fused=True)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=PEAK_RATE, weight_decay=0.02, betas=(0.9, 0.98), fused=True
+        )
         started, step, total = time.monotonic(), args.first_step, args.steps
         model.train()
         sums = np.zeros(3)
@@ -279,7 +290,9 @@ class Trainer:
                 rate = min(warmup, 0.5 * (1 + math.cos(math.pi * step / total)) + 0.005)
                 for group in optimizer.param_groups:
                     group["lr"] = PEAK_RATE * rate
-                speech, lengths, labels, label_lengths = self.collate(batch, masked=step > FLAT_STEPS)
+                speech, lengths, labels, label_lengths = self.collate(
+                    batch, masked=step > FLAT_STEPS
+                )
                 hidden, _ = model.encode(speech, lengths)
                 logits = model.ctc.ctc_lo(hidden)
                 loss = ctc = self.ctc_loss(logits, lengths, labels, label_lengths)
@@ -291,7 +304,11 @@ class Trainer:
                 if step > args.ctc_steps:
                     warming = step < args.ctc_steps + 100
                     entropy, weights = self.decoder_losses(
-                        hidden.detach() if warming else hidden, lengths, labels, label_lengths, logits
+                        hidden.detach() if warming else hidden,
+                        lengths,
+                        labels,
+                        label_lengths,
+                        logits,
                     )
                     loss = ctc + entropy + weights
                     parts = [ctc.item(), entropy.item(), weights.item()]

@@ -35,7 +35,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
 
 @pytest.fixture
-def configs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+def configs(monkeypatch: pytest.MonkeyPatch, no_ray: list[str | None]) -> list[Config]:
     """The configurations that reach the job, which does nothing."""
     seen: list[Config] = []
 
@@ -43,8 +43,9 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         def table(self) -> str:
             return "the table"
 
-    def job(source: str, output: str, config: Config) -> Any:
+    def job(source: str, output: str, config: Config, address: str | None) -> Any:
         seen.append(config)
+        no_ray.append(address)
         return Nothing()
 
     monkeypatch.setattr(pipeline, "transcribe_path", job)

@@ -126,6 +126,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Reached
 
     monkeypatch.setattr(pipeline, "_check_models", lambda config: None)
+    monkeypatch.setattr(pipeline, "connect", lambda address=None: None)
     monkeypatch.setattr(pipeline, "_cluster_pool", lambda config: Pool(1, 1))
     monkeypatch.setattr(pipeline, "_run", stop)
 

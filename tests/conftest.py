@@ -1,0 +1,59 @@
+"""Fixtures that need the machine: a private Ray, the embedded speech as Parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ray_asr.demo import speech_folder
+
+# Set before anything imports Ray or a library that counts cores.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.pop("RAY_ADDRESS", None)
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[None]:
+    """A Ray of this test run's own, on two cores; ended with it and nothing else."""
+    import ray
+
+    from ray_asr.job.pipeline import connect
+
+    with tempfile.TemporaryDirectory(prefix="ra_") as folder:  # Ray's sockets want short paths
+        connect("local", num_cpus=2, _temp_dir=folder, object_store_memory=300 * 2**20)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def embedded_speech() -> list[dict[str, str]]:
+    """The manifest of the embedded speech, a dictionary a recording."""
+    lines = (speech_folder() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def speech_table(items: list[dict[str, str]]) -> pa.Table:
+    """Embedded recordings as rows of the input contract, with a column to pass through."""
+    return pa.table(
+        {
+            "utterance_id": [item["audio_filepath"] for item in items],
+            "audio": [(speech_folder() / item["audio_filepath"]).read_bytes() for item in items],
+            "reference_text": [item["text"] for item in items],
+            "format": [item["format"] for item in items],
+        }
+    )
+
+
+def write_shard(table: pa.Table, path: Path, row_group_size: int = 8) -> Path:
+    """`table` as a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return path
