@@ -1,4 +1,4 @@
-"""`ray-asr transcribe` as a Ray job: `ray job submit --working-dir . -- python jobs/transcribe.py …`."""
+"""`ray-asr transcribe` by `ray job submit --working-dir . -- python jobs/transcribe.py`."""
 
 import sys
 

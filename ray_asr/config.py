@@ -67,7 +67,7 @@ class EngineConfig:
     device: str = setting("cpu", "cpu or cuda")
     ncpu: int = setting(0, "compute threads an actor; 0: up to 4, as the cluster allows", "cores")
     funasr_options: dict[str, Any] = field(
-        default_factory=dict,
+        default_factory=dict[str, Any],
         metadata={
             "text": "anything else for FunASR's AutoModel",
             "unit": "",

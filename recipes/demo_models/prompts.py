@@ -107,7 +107,7 @@ def as_transcribed(words: str) -> str:
 def load_prompts() -> list[Prompt]:
     """Every prompt with speech in it whose file is installed, in the order of its id."""
     prompts = []
-    for line in gzip.open(TEXTS, "rt", encoding="utf-8"):
+    for line in gzip.decompress(TEXTS.read_bytes()).decode("utf-8").splitlines():
         if line.startswith(";") or ":" not in line:
             continue
         prompt_id, written = (part.strip() for part in line.split(":", 1))

@@ -65,6 +65,13 @@ OBJECTS = (
     "the envelope|the recipient|your personal options|the channel|the default level|the speed dial"
 ).split("|")
 
+KEYS = [*ONES[:10], "star", "pound"]
+WAYS = ["press", "dial", "say", "enter"]
+MODALS = ["may", "can", "cannot", "must", "will"]
+WHEN = ["if", "when", "because", "after"]
+COUNTED = ["you have", "there are", "we found"]
+THINGS = ["calls", "messages", "entries", "callers", "minutes", "users"]
+
 
 def held_out_guard(held_out: list[Prompt]):
     """A test for texts: True where the words of a held-out prompt stand in it."""
@@ -107,25 +114,19 @@ class Sentences:
 
     def _telephone(self, rng: random.Random) -> str:
         pick = rng.choice
+
+        def number() -> str:
+            return " ".join(number_words(rng.randint(1, 9999)))
+
         forms = [
             lambda: f"{pick(SUBJECTS)} {pick(PREDICATES)}",
             lambda: f"{pick(REQUESTS)} {pick(TAILS)}",
-            lambda: (
-                f"press {pick([*ONES[:10], 'star', 'pound'])} to {pick(ACTIONS)} {pick(OBJECTS)}"
-            ),
-            lambda: (
-                f"to {pick(ACTIONS)} {pick(OBJECTS)} {pick(['press', 'dial', 'say', 'enter'])} {pick(ONES[:10])}"
-            ),
-            lambda: (
-                f"you {pick(['may', 'can', 'cannot', 'must', 'will'])} {pick(ACTIONS)} {pick(OBJECTS)} {pick(TAILS)}"
-            ),
+            lambda: f"press {pick(KEYS)} to {pick(ACTIONS)} {pick(OBJECTS)}",
+            lambda: f"to {pick(ACTIONS)} {pick(OBJECTS)} {pick(WAYS)} {pick(ONES[:10])}",
+            lambda: f"you {pick(MODALS)} {pick(ACTIONS)} {pick(OBJECTS)} {pick(TAILS)}",
             lambda: f"{pick(ACTIONS)} {pick(OBJECTS)} or {pick(ACTIONS)} {pick(OBJECTS)}",
-            lambda: (
-                f"{pick(['if', 'when', 'because', 'after'])} {pick(SUBJECTS)} {pick(PREDICATES)} {pick(REQUESTS)}"
-            ),
-            lambda: (
-                f"{pick(['you have', 'there are', 'we found'])} {' '.join(number_words(rng.randint(1, 9999)))} {pick(['calls', 'messages', 'entries', 'callers', 'minutes', 'users'])}"
-            ),
+            lambda: f"{pick(WHEN)} {pick(SUBJECTS)} {pick(PREDICATES)} {pick(REQUESTS)}",
+            lambda: f"{pick(COUNTED)} {number()} {pick(THINGS)}",
             lambda: " ".join(pick(ONES[:10]) for _ in range(rng.randint(2, 7))),
         ]
         return pick(forms)()
