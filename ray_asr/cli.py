@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -39,6 +40,8 @@ _FLAGS: dict[str, tuple[type, str]] = {
 
 
 def _configure_logging(verbose: bool) -> None:
+    # Ray Data announces every plan and progress bar; what matters of a run is said by us.
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "INFO" if verbose else "ERROR")
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",

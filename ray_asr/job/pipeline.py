@@ -58,7 +58,7 @@ def connect(address: str | None = None, **local: Any) -> None:
     """
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local" or (address is None and not os.environ.get("RAY_ADDRESS")):
         # One core reads while another one recognizes; on one core they take turns.
         cores = max(2, len(os.sched_getaffinity(0)))

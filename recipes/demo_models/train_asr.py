@@ -45,8 +45,8 @@ Item = tuple[torch.Tensor, list[int], str]
 
 @numba.njit(cache=True)
 def alignment(log_probs: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Viterbi path through CTC: for each of `ids` `(U,)` the frame of `log_probs` `(T, V)` where
-    it is most probable on the best path. Source: Graves et al. 2006, section 4."""
+    """Viterbi path through CTC: which of `ids` `(U,)` each frame of `log_probs` `(T, V)` belongs
+    to, -1 where it is blank. Source: Graves et al. 2006, section 4."""
     frames, states = log_probs.shape[0], 2 * len(ids) + 1
     score = np.full((frames, states), -1e30)
     back = np.zeros((frames, states), np.int8)
@@ -68,26 +68,26 @@ def alignment(log_probs: np.ndarray, ids: np.ndarray) -> np.ndarray:
     s = states - 1
     if states > 1 and score[frames - 1, states - 2] > score[frames - 1, s]:
         s = states - 2
-    spikes = np.zeros(len(ids), np.int64)
-    peak = np.full(len(ids), -1e30)
+    owner = np.full(frames, -1, np.int64)
     for t in range(frames - 1, -1, -1):
-        if s % 2 == 1 and log_probs[t, label[s]] > peak[s // 2]:
-            peak[s // 2] = log_probs[t, label[s]]
-            spikes[s // 2] = t
+        if s % 2 == 1:
+            owner[t] = s // 2
         s -= back[t, s]
-    return spikes
+    return owner
 
 
-def target_weights(spikes: np.ndarray, frames: int) -> np.ndarray:
-    """CIF weights `(frames,)`: one at each token's spike, and one after the last for the end.
+def target_weights(owner: np.ndarray, count: int) -> np.ndarray:
+    """CIF weights `(T,)`: a unit over the frames of each token, and one right after the last.
 
-    The CTC branch already tells a spike from a blank, so the predictor learns this at once, and
-    the few hundredths that a weight misses leave a token's embedding almost pure. (Spread to half
-    way between tokens, the weights were still a token off after a thousand steps.)
+    After its flat start the CTC branch gives a word the frames in which it is said, so its path
+    tells where a unit belongs. (A unit at the most probable frame of each token, or spread to half
+    way between tokens, cannot be told from the frames alone: word errors stayed at 17 %.)
     """
-    weights = np.zeros(frames, np.float32)
-    weights[spikes] = 1.0
-    weights[min(spikes[-1] + 1, frames - 1)] = 1.0  # the end of sentence
+    weights = np.zeros(len(owner), np.float32)
+    weights[owner >= 0] = 1.0 / np.bincount(owner[owner >= 0], minlength=count)[owner[owner >= 0]]
+    end = int(np.flatnonzero(owner >= 0)[-1]) + 1
+    if end < len(owner):
+        weights[end] = 1.0  # the end of sentence
     return weights
 
 
@@ -215,8 +215,8 @@ class Trainer:
         log_probs = logits.detach().log_softmax(-1).numpy()
         targets = np.zeros(mask.shape, np.float32)
         for row, (frames, count) in enumerate(zip(lengths.tolist(), label_lengths.tolist())):
-            spikes = alignment(log_probs[row, :frames], labels[row, :count].numpy())
-            targets[row, :frames] = target_weights(spikes, frames)
+            owner = alignment(log_probs[row, :frames], labels[row, :count].numpy())
+            targets[row, :frames] = target_weights(owner, count)
         target = torch.from_numpy(targets)
         weights = self.raw_weights(hidden, mask)
         drift = (weights.cumsum(1) - target.cumsum(1)).abs() * mask
