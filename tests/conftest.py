@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,16 @@ from ray_asr.demo import speech_folder
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.pop("RAY_ADDRESS", None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests of each kind (unit, model, ray) had which outcome."""
+    for outcome in ("passed", "failed", "skipped"):
+        reports = terminalreporter.stats.get(outcome, [])
+        kinds = Counter(report.nodeid.split("/")[1] for report in reports)
+        if kinds:
+            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+            terminalreporter.write_line(f"{outcome} by kind: {counts}")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """FunASR as an `Engine`: its own models, called so that none of its habits reaches a row.
 
-With `loading.py` the only importer of `funasr` and `torch`. Owns threads at run time, the calls of
-the three models, and the way from FunASR's results back to positions. Must not know Ray or
-Parquet.
+With `loading.py` and `padding.py` the only importer of `funasr` and `torch`. Owns threads at run
+time, the calls of the three models, and the way from FunASR's results back to positions. Must not
+know Ray or Parquet.
 
 The three models are called one by one, since `AutoModel.generate` drops rows whose text is blank,
 blanks a whole file when one batch returns fewer results than segments, and batches only inside
@@ -19,6 +19,7 @@ import numpy as np
 
 from ray_asr.config import EngineConfig
 from ray_asr.engine.loading import load_auto_model
+from ray_asr.engine.padding import silence_padding
 from ray_asr.errors import EngineFatalError
 from ray_asr.schema import SAMPLE_RATE_HZ, Recognition, Span, Waveform, Word
 
@@ -49,6 +50,7 @@ class FunASREngine:
         named: dict[str, Any] = {"hub": config.hub, "model_revision": config.model_revision}
         options = dict(config.funasr_options)
         self._asr = load_auto_model(config.model, "model", **common, **named, **options)
+        silence_padding(self._asr.model)
         if config.vad_model:
             self._vad = load_auto_model(
                 config.vad_model,

@@ -13,6 +13,7 @@ import io
 import logging
 import pickle
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, model_folder
 from ray_asr.errors import ConfigError, EngineFatalError
 
+# What FunASR prints, and goes on with random weights.
+_COMPLAINT = re.compile("init_param does not exist|miss key in ckpt")
 _REQUIRED_FILES = ("config.yaml", "model.pt")
 
 logger = logging.getLogger(__name__)
@@ -132,10 +135,10 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
         except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).partition("\n")[0]
             raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
-    if "init_param does not exist" in said.getvalue() or "miss key in ckpt" in said.getvalue():
-        problem = next(line for line in said.getvalue().splitlines() if "e" in line and line)
+    complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
+    if complaints:
         raise EngineFatalError(
-            f'engine.{kind}: the weights of "{name}" are missing or incomplete: {problem}'
+            f'engine.{kind}: the weights of "{name}" are missing or incomplete: {complaints[0]}.'
         )
     frontend = auto.kwargs.get("frontend")
     if frontend is not None and hasattr(frontend, "dither"):

@@ -35,7 +35,6 @@ MIXTURE = {"recorded": 0.17, "announced": 0.23, "flite": 0.18, "espeak": 0.12, "
 # Towards the end the recorded voice counts for more: it is what the model is for.
 LATE_MIXTURE = {"recorded": 0.26, "announced": 0.36, "flite": 0.12, "espeak": 0.06, "piper": 0.20}
 BATCH_FRAMES = 2500  # padded frames of 60 ms: 150 s
-PEAK_RATE = 2e-3
 EOS = 2
 ALL_TOKENS = 10_000
 FLAT_STEPS = 200
@@ -223,7 +222,7 @@ class Trainer:
         weight_loss = (
             3.0 * ((weights - target).abs() * mask).sum() / mask.sum()
             + 0.5 * drift.sum() / mask.sum()
-            + 0.3 * (weights.sum(1) - target.sum(1)).abs().mean()
+            + 0.5 * (weights.sum(1) - target.sum(1)).abs().mean()
         )
         _, with_end = add_sos_eos(labels, 1, EOS, -1)
         with_end_lengths = label_lengths + 1
@@ -263,12 +262,30 @@ class Trainer:
             print(f"  step {step} {kind}: decoder {decoded:.3f} ctc {spelled:.3f} "
                   f"t={time.monotonic() - started:.0f}", pairs[3], flush=True)  # fmt: skip
 
+    def freeze_encoder(self) -> None:
+        """Leave only the encoder's last block to learn: a step then costs a third."""
+        last = f"encoders.{len(self.model.encoder.encoders) - 1}."
+        for name, parameter in self.model.encoder.named_parameters():
+            parameter.requires_grad = name.startswith((last, "after_norm"))
+
     def run(self) -> None:
         """Stage 1 trains encoder and CTC; stage 2 adds predictor and decoder; one schedule."""
         args, model = self.args, self.model
+        if args.settle:
+            self.freeze_encoder()
         parameters = [p for p in model.parameters() if p.requires_grad]
+        peaks = (
+            (model.encoder, args.encoder_share * args.peak_rate),
+            (model.ctc, args.peak_rate),
+            (model.predictor, args.peak_rate),
+            (model.decoder, args.peak_rate),
+        )
+        groups = [
+            {"params": [p for p in part.parameters() if p.requires_grad], "peak": peak}
+            for part, peak in peaks
+        ]
         optimizer = torch.optim.AdamW(
-            parameters, lr=PEAK_RATE, weight_decay=0.02, betas=(0.9, 0.98), fused=True
+            groups, lr=args.peak_rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True
         )
         started, step, total = time.monotonic(), args.first_step, args.steps
         model.train()
@@ -285,7 +302,7 @@ class Trainer:
                 warmup = min(1.0, (step - args.first_step) / (50 if args.first_step else 300))
                 rate = min(warmup, 0.5 * (1 + math.cos(math.pi * step / total)) + 0.005)
                 for group in optimizer.param_groups:
-                    group["lr"] = PEAK_RATE * rate
+                    group["lr"] = group["peak"] * rate
                 speech, lengths, labels, label_lengths = self.collate(
                     batch, masked=step > FLAT_STEPS
                 )
@@ -314,9 +331,10 @@ class Trainer:
                 optimizer.step()
                 sums += parts
                 if step % 25 == 0:
-                    print(f"{step}/{total} lr {PEAK_RATE * rate:.1e} ctc {sums[0] / 25:.3f} att "
-                          f"{sums[1] / 25:.3f} cif {sums[2] / 25:.3f} "
-                          f"t={time.monotonic() - started:.0f}", flush=True)  # fmt: skip
+                    ctc, att, cif = sums / 25
+                    print(f"{step}/{total} lr {args.peak_rate * rate:.1e} ctc {ctc:.3f} "
+                          f"att {att:.3f} cif {cif:.3f} t={time.monotonic() - started:.0f}",
+                          flush=True)  # fmt: skip
                     sums[:] = 0
                 if step % 250 == 0 or step == total:
                     torch.save(model.state_dict(), args.work / "asr.pt")
@@ -336,6 +354,9 @@ def main() -> None:
     parser.add_argument("--late-step", type=int, default=2750)
     parser.add_argument("--first-step", type=int, default=0)
     parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--peak-rate", type=float, default=2e-3)
+    parser.add_argument("--encoder-share", type=float, default=1.0, help="of the peak rate")
+    parser.add_argument("--settle", action="store_true", help="freeze all but the encoder's end")
     parser.add_argument("--pieces", type=int, default=400)
     parser.add_argument("--dropout", type=float, default=0.08)
     parser.add_argument("--epoch-items", type=int, default=8000)

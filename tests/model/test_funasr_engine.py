@@ -21,6 +21,7 @@ from ray_asr.engine.threads import thread_environment
 from ray_asr.errors import ConfigError, EngineFatalError
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import Provenance, Waveform
+from tests.fakes import decoded_rows
 
 DEMO = EngineConfig(model="demo", vad_model="demo", punc_model="demo", ncpu=1)
 
@@ -75,19 +76,13 @@ def test_the_job_says_what_auto_model_generate_says(
     different, dropped = [], []
     for name, waveform in recordings.items():
         theirs = auto.generate(input=[waveform], disable_pbar=True)
-        ours = worker.transcribe(_decoded(name, waveform))[0]
+        ours = worker.transcribe(decoded_rows({name: waveform}))[0]
         if not theirs or not theirs[0].get("text", "").strip():
             dropped.append((name, ours.status))
         elif theirs[0]["text"].split() != ours.text.split():
             different.append((name, theirs[0]["text"], ours.text))
     assert different == []
     assert len(dropped) <= 5, dropped
-
-
-def _decoded(name: str, waveform: Waveform):
-    from tests.fakes import decoded_rows
-
-    return decoded_rows([(name, waveform)])
 
 
 def test_silent_batch_keeps_one_recognition_per_waveform(engine: FunASREngine) -> None:
