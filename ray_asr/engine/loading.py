@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import pickle
 import random
 import re
 from collections.abc import Iterator
@@ -132,8 +131,8 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 f'engine.{kind}: the model "{name}" could not be loaded ({error}); name a model of '
                 "the hub that this machine can reach, or a folder with config.yaml and model.pt."
             ) from error
-        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0]
+        except Exception as error:  # a damaged file makes an unpickler raise anything
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
     if complaints:

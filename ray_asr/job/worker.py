@@ -177,16 +177,23 @@ class TranscribeWorker:
                 span.start_ms,
                 span.end_ms,
                 text,
-                tuple(
-                    Word(word.text, span.start_ms + word.start_ms, span.start_ms + word.end_ms)
-                    for word in heard.words
-                ),
+                tuple(_placed(word, span.start_ms, row.duration_ms) for word in heard.words),
             )
             for span, heard, text in zip(row.spans, row.heard, texts, strict=True)
         )
         return Transcript(
             row.utterance_id, STATUS_OK, row.text, segments, row.duration_ms, self._language
         )
+
+
+def _placed(word: Word, start_ms: int, duration_ms: int) -> Word:
+    """A word of a segment on the recording's clock; the last frame of features is padded, so that
+    a model may put a word's end some 60 ms behind the recording's."""
+    return Word(
+        word.text,
+        min(start_ms + word.start_ms, duration_ms),
+        min(start_ms + word.end_ms, duration_ms),
+    )
 
 
 def _same_length(step: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:

@@ -20,10 +20,12 @@ from augment import augment
 from funasr.frontends.wav_frontend import WavFrontend
 from model_conf import FRONTEND
 from prompts import SAMPLE_RATE, Announcements, join, load_prompts, read_g722, split, trim
+from splice import Cutter, Splices
 
 PROMPT_VERSIONS = 10
 ANNOUNCEMENTS = 4000
 TEST_ANNOUNCEMENTS = 300
+SPLICES = 9000
 MAX_S = 20.0
 
 Item = tuple[np.ndarray, str]
@@ -52,6 +54,18 @@ def announced(rng: random.Random, count: int, test: bool) -> Iterator[Item]:
         yield wave, " ".join(part.words for part in parts)
 
 
+def spliced(rng: random.Random, count: int, work: Path, weights: Path) -> Iterator[Item]:
+    """New utterances from the words of the training prompts, found by a model in training."""
+    training, _ = split(load_prompts())
+    cutter = Cutter(work, weights, WavFrontend(**FRONTEND))
+    cuts = [cut for cut in map(cutter.cut, training) if cut]
+    print(f"{len(cuts)} of {len(training)} prompts cut into words", flush=True)
+    splices = Splices(cuts)
+    for _ in range(count):
+        wave, words = splices.draw(rng)
+        yield augment(wave, rng), words
+
+
 def held_out() -> Iterator[Item]:
     """The held-out prompts as they are."""
     for prompt in split(load_prompts())[1]:
@@ -71,6 +85,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of synthesize.py, and for the results")
     parser.add_argument("kinds", nargs="+")
+    parser.add_argument("--work", type=Path, help="folder of the training, for `spliced`")
+    parser.add_argument("--weights", type=Path, help="weights that find the words, for `spliced`")
     parser.add_argument("--versions", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,6 +95,7 @@ def main() -> None:
         rng, started = random.Random(kind), time.monotonic()
         items = {
             "recorded": lambda rng: recorded(rng),
+            "spliced": lambda rng: spliced(rng, SPLICES, args.work, args.weights),
             "announced": lambda rng: announced(rng, ANNOUNCEMENTS, test=False),
             "test-announced": lambda rng: announced(rng, TEST_ANNOUNCEMENTS, test=True),
             "test-prompts": lambda rng: held_out(),

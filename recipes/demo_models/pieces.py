@@ -55,8 +55,10 @@ class Pieces:
         self._words = {line.split()[0]: line.split()[1:] for line in lines}
 
     def encode(self, words: str) -> list[int] | None:
-        """The ids of `words`, or None where a piece has no id (a letter rare at a word's end)."""
-        ids = [self._ids.get(token) for word in words.split() for token in self._words[word]]
+        """The ids of `words`, or None where a word was never seen or a piece has no id (a letter
+        rare at a word's end)."""
+        tokens = [token for word in words.split() for token in self._words.get(word, [""])]
+        ids = [self._ids.get(token) for token in tokens]
         return None if None in ids else ids  # type: ignore[return-value]
 
     def decode(self, ids: list[int]) -> str:

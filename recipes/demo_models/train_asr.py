@@ -30,10 +30,16 @@ from funasr.models.paraformer.model import Paraformer  # noqa: E402
 from funasr.models.transformer.utils.add_sos_eos import add_sos_eos  # noqa: E402
 from funasr.models.transformer.utils.nets_utils import make_pad_mask  # noqa: E402
 
-# Share of each kind in every epoch of the two stages, by items.
-MIXTURE = {"recorded": 0.17, "announced": 0.23, "flite": 0.18, "espeak": 0.12, "piper": 0.30}
+# Share of each kind in every epoch, by items.
+MIXTURE = {
+    "recorded": 0.12, "announced": 0.18, "spliced": 0.35, "flite": 0.12, "espeak": 0.06,
+    "piper": 0.17,
+}  # fmt: skip
 # Towards the end the recorded voice counts for more: it is what the model is for.
-LATE_MIXTURE = {"recorded": 0.26, "announced": 0.36, "flite": 0.12, "espeak": 0.06, "piper": 0.20}
+LATE_MIXTURE = {
+    "recorded": 0.14, "announced": 0.26, "spliced": 0.38, "flite": 0.06, "espeak": 0.03,
+    "piper": 0.13,
+}  # fmt: skip
 BATCH_FRAMES = 2500  # padded frames of 60 ms: 150 s
 EOS = 2
 ALL_TOKENS = 10_000
@@ -88,6 +94,14 @@ def target_weights(owner: np.ndarray, count: int) -> np.ndarray:
     if end < len(owner):
         weights[end] = 1.0  # the end of sentence
     return weights
+
+
+def load_model(work: Path, weights: Path, dropout: float = 0.0):
+    """(model, pieces, (mean, deviation) of the features) of a training in `work`, for use."""
+    pieces, conf = Pieces(work), paraformer_conf(dropout)
+    model = Paraformer(**conf.pop("model_conf"), **conf, ctc="CTC", vocab_size=len(pieces.tokens))
+    model.load_state_dict(torch.load(weights))
+    return model.eval(), pieces, torch.load(work / "norm.pt")
 
 
 class Trainer:
@@ -167,10 +181,10 @@ class Trainer:
             for x in speech:
                 bands = x.view(len(x), 7, 80)
                 for _ in range(2):
-                    width = random.randint(0, 14)
+                    width = random.randint(0, 10)
                     low = random.randint(0, 80 - width)
                     bands[:, :, low : low + width] = 0
-                for _ in range(len(x) // 25 + 1):
+                for _ in range(len(x) // 40 + 1):
                     width = random.randint(0, min(4, len(x) // 6))
                     at = random.randint(0, len(x) - width)
                     x[at : at + width] = 0
@@ -358,7 +372,7 @@ def main() -> None:
     parser.add_argument("--encoder-share", type=float, default=1.0, help="of the peak rate")
     parser.add_argument("--settle", action="store_true", help="freeze all but the encoder's end")
     parser.add_argument("--pieces", type=int, default=400)
-    parser.add_argument("--dropout", type=float, default=0.08)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--epoch-items", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
