@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 import soundfile
 
 from ray_asr.corpus.rows import ERROR_CODE, ERROR_MESSAGE, ID, ROW, UNIT, WAVEFORM
+from ray_asr.engine.protocol import Engine
 from ray_asr.errors import EngineFatalError, RowError
+from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
     Provenance,
@@ -200,3 +202,8 @@ def write_input(
     table = pa.table({"utterance_id": names, "audio": audio, **extra})
     pq.write_table(table, path, row_group_size=row_group_size)
     return path
+
+
+def worker_of(engine: Engine, batch_size_s: float = 60.0, language: str = "en") -> TranscribeWorker:
+    """A worker around `engine` as an actor would hold it."""
+    return TranscribeWorker(lambda: engine, batch_size_s, language, PROVENANCE)

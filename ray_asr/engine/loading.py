@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import io
 import logging
+import pickle
 import random
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,13 @@ def _contained() -> Iterator[io.StringIO]:
         np.random.set_state(numpy_state)
 
 
+# What a file that is damaged or of another architecture raises; a damaged pickle raises most.
+_DAMAGED = (
+    RuntimeError, ValueError, LookupError, EOFError, ImportError, MemoryError,
+    pickle.UnpicklingError, struct.error,
+)  # fmt: skip
+
+
 def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: Any) -> Any:
     """A FunASR `AutoModel` of one model, with `ncpu` threads on `device`.
 
@@ -131,7 +140,7 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 f'engine.{kind}: the model "{name}" could not be loaded ({error}); name a model of '
                 "the hub that this machine can reach, or a folder with config.yaml and model.pt."
             ) from error
-        except Exception as error:  # a damaged file makes an unpickler raise anything
+        except _DAMAGED as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]

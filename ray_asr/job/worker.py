@@ -187,8 +187,10 @@ class TranscribeWorker:
 
 
 def _placed(word: Word, start_ms: int, duration_ms: int) -> Word:
-    """A word of a segment on the recording's clock; the last frame of features is padded, so that
-    a model may put a word's end some 60 ms behind the recording's."""
+    """A word of a segment on the recording's clock, and not after its end.
+
+    The last frame of features is padded, so that a model may put a word's end some 60 ms too late.
+    """
     return Word(
         word.text,
         min(start_ms + word.start_ms, duration_ms),

@@ -157,6 +157,18 @@ def test_incomplete_weights_are_an_error(tmp_path: Path) -> None:
         FunASREngine(config).load()
 
 
+@pytest.mark.parametrize("damage", ["empty", "text", "zeros", "cut"])
+def test_damaged_weights_are_an_error(tmp_path: Path, damage: str) -> None:
+    for file in model_folder("model").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    whole = (tmp_path / "model.pt").read_bytes()
+    damaged = {"empty": b"", "text": b"these are no weights", "zeros": bytes(5000)}
+    (tmp_path / "model.pt").write_bytes(damaged.get(damage, whole[: len(whole) // 2]))
+    config = EngineConfig(model=str(tmp_path), vad_model="", punc_model="", ncpu=1)
+    with pytest.raises(EngineFatalError, match=r"engine\.model: .* does not load \(.+\)"):
+        FunASREngine(config).load()
+
+
 def test_a_missing_cuda_device_is_an_error_not_a_slow_cpu() -> None:
     import torch
 

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pyarrow.dataset as ds
 import pytest
 
@@ -59,8 +60,17 @@ def head() -> Iterator[dict[str, str]]:
             _wait_for(f"{address}/api/version", process, log)
             yield {**env, "RAY_ADDRESS": address}
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a head and the processes that it started, and no others."""
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(started, timeout=60)
+    for one in alive:
+        one.kill()
+    process.wait(30)
 
 
 def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:

@@ -291,15 +291,16 @@ def test_set_takes_yaml_values(assignment: str, name: str, value: object) -> Non
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("assignment", ["batch_size_s", "batch_size_s 5", "", "batch_size_s={a"])
-def test_a_set_that_is_no_assignment_is_refused(assignment: str) -> None:
-    with pytest.raises(ConfigError, match="--set"):
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        *[(text, "--set") for text in ("batch_size_s", "batch_size_s 5", "", "batch_size_s={a")],
+        ("=5", ""),
+    ],
+)
+def test_a_set_that_is_no_assignment_is_refused(assignment: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
         load_config(None, [assignment])
-
-
-def test_a_set_without_a_name_is_refused() -> None:
-    with pytest.raises(ConfigError):
-        load_config(None, ["=5"])
 
 
 @pytest.mark.parametrize(
@@ -311,22 +312,15 @@ def test_a_file_without_sections_is_refused(tmp_path: Path, text: str) -> None:
         load_config(config_file(tmp_path, text))
 
 
-@pytest.mark.parametrize("text", ["a: [1\n", "\tx: 1\n", "a: *b\n"])
-def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="is not YAML"):
-        load_config(config_file(tmp_path, text))
-
-
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [b"a: [1\n", b"\tx: 1\n", b"a: *b\n", b"\xff\xfe\x00\xd8", b"engine: !!python/name:os.abc\n"],
+)
+def test_a_file_that_is_no_plain_yaml_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "config.yaml"
-    path.write_bytes(b"\xff\xfe\x00\xd8")
+    path.write_bytes(data)
     with pytest.raises(ConfigError, match="is not YAML"):
         load_config(path)
-
-
-def test_yaml_cannot_build_objects(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not YAML"):
-        load_config(config_file(tmp_path, "engine: !!python/object/apply:os.getcwd []\n"))
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
@@ -363,13 +357,10 @@ def test_the_fingerprint_changes_with_deciding_settings_only(name: str) -> None:
     assert changed == LEAVES[name].metadata["decides"] == (name in deciding_settings(Config()))
 
 
-def test_devices_do_not_decide() -> None:
-    assert fingerprint(with_settings(Config(), TOGETHER)) == fingerprint(Config())
-
-
 def test_what_only_changes_speed_does_not_decide() -> None:
     speed = {"engine.device", "engine.ncpu", "batch.batch_size_s", "job.num_actors", "job.num_gpus"}
     assert not speed & set(deciding_settings(Config()))
+    assert fingerprint(with_settings(Config(), TOGETHER)) == fingerprint(Config())
 
 
 def test_every_deciding_setting_gives_a_fingerprint_of_its_own() -> None:
@@ -379,9 +370,9 @@ def test_every_deciding_setting_gives_a_fingerprint_of_its_own() -> None:
 
 
 def test_the_order_of_options_does_not_decide() -> None:
-    one = with_settings(Config(), {"funasr_options": {"a": 1, "b": 2}})
-    other = with_settings(Config(), {"funasr_options": {"b": 2, "a": 1}})
-    assert fingerprint(one) == fingerprint(other)
+    orders = [{"a": 1, "b": 2}, {"b": 2, "a": 1}]
+    prints = {fingerprint(with_settings(Config(), {"funasr_options": o})) for o in orders}
+    assert len(prints) == 1
 
 
 # --- the tree itself

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_asr.corpus.rows import ROW, UNIT, fold, unfold
+from ray_asr.corpus.rows import fold
 from ray_asr.engine.protocol import Engine
 from ray_asr.errors import EngineFatalError, ErrorCode, RowError
 from ray_asr.job.worker import TranscribeWorker
-from ray_asr.schema import TRANSCRIPT_SCHEMA, Span, Transcript, Waveform
+from ray_asr.schema import TRANSCRIPT_SCHEMA, Recognition, Span, Transcript, Waveform, Word
 from tests.fakes import (
     PROVENANCE,
     FakeEngine,
@@ -25,13 +25,10 @@ from tests.fakes import (
     silence,
     text_of,
     tone,
+    worker_of,
 )
 
 BAD_AUDIO = RowError(ErrorCode.AUDIO_CORRUPT, "the data cannot be decoded.")
-
-
-def worker_of(engine: Engine, batch_size_s: float = 60.0, language: str = "en") -> TranscribeWorker:
-    return TranscribeWorker(lambda: engine, batch_size_s, language, PROVENANCE)
 
 
 def transcribed(
@@ -109,6 +106,17 @@ def test_segments_and_words_are_timed_from_the_start_of_the_recording() -> None:
         ] == [(word.start_ms, word.end_ms) for word in alone]
         assert segment.words[0].start_ms == segment.start_ms
         assert segment.words[-1].end_ms == segment.end_ms
+
+
+def test_no_word_ends_after_the_recording() -> None:
+    class Overruns(FakeEngine):
+        def recognize(self, waveforms: list[Waveform]) -> list[Recognition]:
+            late = Word("late", 250, 380)  # a model's last frame of features is padded
+            return [replace(heard, words=(late,)) for heard in super().recognize(waveforms)]
+
+    row = joined(silence(0.5), tone(0.3))
+    (segment,) = transcribed(Overruns(), {"a": row})["a"].segments
+    assert [(word.start_ms, word.end_ms) for word in segment.words] == [(750, 800)]
 
 
 def test_the_text_of_a_row_is_that_of_its_segments() -> None:
@@ -349,47 +357,6 @@ def test_any_mix_of_rows_gives_one_transcript_each(
         assert bool(transcript.text) == (transcript.status == "ok")
         assert bool(transcript.error_code) == (transcript.status == "failed")
         assert len(transcript.segments) == {"ok": 1, "two": 2}.get(kind, 0)
-
-
-# --- tables
-
-
-def test_the_output_has_the_contract_first_and_then_what_the_rows_brought() -> None:
-    rows = decoded_rows(
-        {"a": tone(0.3), "b": BAD_AUDIO, "c": silence(0.2)},
-        reference_text=["one", "two", "three"],
-        tags=pa.array([["x"], None, []], pa.list_(pa.string())),
-        **{UNIT: [3, 3, 4], ROW: [0, 1, 0]},
-    )
-    (table,) = worker_of(FakeEngine())(fold(rows))
-    assert table.column_names == [*TRANSCRIPT_SCHEMA.names, "reference_text", "tags", UNIT, ROW]
-    assert table.select(TRANSCRIPT_SCHEMA.names).schema == TRANSCRIPT_SCHEMA
-    for name in ("reference_text", "tags", UNIT, ROW):
-        assert table[name].to_pylist() == rows[name].to_pylist()
-        assert table.schema.field(name).type == rows.schema.field(name).type
-    assert table["status"].to_pylist() == ["ok", "failed", "no_speech"]
-
-
-def test_every_row_of_the_output_says_what_made_it() -> None:
-    (table,) = worker_of(FakeEngine())(fold(decoded_rows({"a": tone(0.3), "b": BAD_AUDIO})))
-    assert table["model_id"].to_pylist() == [PROVENANCE.model_id] * 2
-    assert table["config_fingerprint"].to_pylist() == [PROVENANCE.config_fingerprint] * 2
-
-
-def test_several_chunks_at_once_are_rows_in_order() -> None:
-    cells = {str(n): tone(0.1 * (n + 1)) for n in range(4)}
-    rows = decoded_rows(cells)
-    chunks = pa.concat_tables([fold(rows.slice(0, 3)), fold(rows.slice(3, 1))])
-    (table,) = worker_of(FakeEngine())(chunks)
-    assert table["utterance_id"].to_pylist() == list(cells)
-    assert table["text"].to_pylist() == [heard(waveform) for waveform in cells.values()]
-
-
-def test_the_worker_leaves_the_chunk_as_it_was() -> None:
-    rows = decoded_rows({str(n): tone(0.2) for n in range(3)})
-    chunk = fold(rows)
-    list(worker_of(FakeEngine())(chunk))
-    assert unfold(chunk).equals(rows)
 
 
 def test_waveforms_keep_every_sample_on_their_way() -> None:
