@@ -276,30 +276,12 @@ class Trainer:
             print(f"  step {step} {kind}: decoder {decoded:.3f} ctc {spelled:.3f} "
                   f"t={time.monotonic() - started:.0f}", pairs[3], flush=True)  # fmt: skip
 
-    def freeze_encoder(self) -> None:
-        """Leave only the encoder's last block to learn: a step then costs a third."""
-        last = f"encoders.{len(self.model.encoder.encoders) - 1}."
-        for name, parameter in self.model.encoder.named_parameters():
-            parameter.requires_grad = name.startswith((last, "after_norm"))
-
     def run(self) -> None:
         """Stage 1 trains encoder and CTC; stage 2 adds predictor and decoder; one schedule."""
         args, model = self.args, self.model
-        if args.settle:
-            self.freeze_encoder()
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        peaks = (
-            (model.encoder, args.encoder_share * args.peak_rate),
-            (model.ctc, args.peak_rate),
-            (model.predictor, args.peak_rate),
-            (model.decoder, args.peak_rate),
-        )
-        groups = [
-            {"params": [p for p in part.parameters() if p.requires_grad], "peak": peak}
-            for part, peak in peaks
-        ]
+        parameters = list(model.parameters())
         optimizer = torch.optim.AdamW(
-            groups, lr=args.peak_rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True
+            parameters, lr=args.peak_rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True
         )
         started, step, total = time.monotonic(), args.first_step, args.steps
         model.train()
@@ -316,7 +298,7 @@ class Trainer:
                 warmup = min(1.0, (step - args.first_step) / (50 if args.first_step else 300))
                 rate = min(warmup, 0.5 * (1 + math.cos(math.pi * step / total)) + 0.005)
                 for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * rate
+                    group["lr"] = args.peak_rate * rate
                 speech, lengths, labels, label_lengths = self.collate(
                     batch, masked=step > FLAT_STEPS
                 )
@@ -337,7 +319,7 @@ class Trainer:
                         label_lengths,
                         logits,
                     )
-                    loss = ctc + entropy + weights
+                    loss = args.ctc_weight * ctc + entropy + 2.0 * weights
                     parts = [ctc.item(), entropy.item(), weights.item()]
                 optimizer.zero_grad()
                 loss.backward()
@@ -369,8 +351,7 @@ def main() -> None:
     parser.add_argument("--first-step", type=int, default=0)
     parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--peak-rate", type=float, default=2e-3)
-    parser.add_argument("--encoder-share", type=float, default=1.0, help="of the peak rate")
-    parser.add_argument("--settle", action="store_true", help="freeze all but the encoder's end")
+    parser.add_argument("--ctc-weight", type=float, default=1.0, help="once all is trained")
     parser.add_argument("--pieces", type=int, default=400)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--epoch-items", type=int, default=8000)
