@@ -12,6 +12,7 @@ one file.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from ray_asr.schema import SAMPLE_RATE_HZ, Recognition, Span, Waveform, Word
 
 # The front end needs one window of 25 ms; what is shorter holds no word.
 _SHORTEST_SAMPLES = SAMPLE_RATE_HZ * 25 // 1000
+# After one of these every further call of the process fails too: no row is to blame.
+_DEAD_DEVICE = re.compile(r"(CUDA|HIP|cuDNN|CUBLAS\w*|NCCL) error|device-side assert", re.I)
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +79,17 @@ class FunASREngine:
         import torch
 
         self._keep_threads()
-        with torch.inference_mode():
-            results = auto.model.inference(data_in=data, **{**auto.kwargs, **options})
+        try:
+            with torch.inference_mode():
+                results = auto.model.inference(data_in=data, **{**auto.kwargs, **options})
+        except RuntimeError as error:
+            if _DEAD_DEVICE.search(str(error)) and not isinstance(error, torch.OutOfMemoryError):
+                reason = str(error).partition("\n")[0]
+                raise EngineFatalError(
+                    f"the device {self._config.device} no longer computes ({reason}); run the "
+                    "same command again to do what is missing."
+                ) from error
+            raise
         if isinstance(results, tuple):
             results = results[0]
         return list(results)

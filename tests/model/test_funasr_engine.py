@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +106,25 @@ def test_the_same_audio_gives_the_same_text_every_time(
     waveform = max(recordings.values(), key=len)[: 16_000 * 20]
     first = engine.recognize(segments(engine, waveform))
     assert engine.recognize(segments(engine, waveform)) == first
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("CUDA error: an illegal memory access was encountered\nmore", EngineFatalError),
+        ("CUDA error: device-side assert triggered", EngineFatalError),
+        ("mat1 and mat2 shapes cannot be multiplied", RuntimeError),
+    ],
+)
+def test_a_dead_device_is_no_rows_fault(said: str, expected: type[Exception]) -> None:
+    def inference(**_: object) -> None:
+        raise RuntimeError(said)
+
+    broken = FunASREngine(DEMO)
+    broken._asr = SimpleNamespace(kwargs={}, model=SimpleNamespace(inference=inference))
+    with pytest.raises(expected) as caught:
+        broken.recognize([np.zeros(16_000, np.float32)])
+    assert caught.type is expected
 
 
 def test_punctuation_keeps_positions_and_fetches_nothing(
