@@ -19,8 +19,17 @@ import torch
 from augment import augment
 from funasr.frontends.wav_frontend import WavFrontend
 from model_conf import FRONTEND
-from prompts import SAMPLE_RATE, Announcements, join, load_prompts, read_g722, split, trim
-from splice import Cutter, Splices
+from prompts import (
+    SAMPLE_RATE,
+    Announcements,
+    is_for_test,
+    join,
+    load_prompts,
+    read_g722,
+    split,
+    trim,
+)
+from splice import Cutter, Splices, holds_any
 
 PROMPT_VERSIONS = 10
 ANNOUNCEMENTS = 4000
@@ -56,14 +65,15 @@ def announced(rng: random.Random, count: int, test: bool) -> Iterator[Item]:
 
 def spliced(rng: random.Random, count: int, work: Path, weights: Path) -> Iterator[Item]:
     """New utterances from the words of the training prompts, found by a model in training."""
-    training, _ = split(load_prompts())
+    training, tested = split(load_prompts())
     cutter = Cutter(work, weights, WavFrontend(**FRONTEND))
     cuts = [cut for cut in map(cutter.cut, training) if cut]
     print(f"{len(cuts)} of {len(training)} prompts cut into words", flush=True)
     splices = Splices(cuts)
     for _ in range(count):
         wave, words = splices.draw(rng)
-        yield augment(wave, rng), words
+        if not is_for_test(words) and not holds_any(words, [p.words for p in tested]):
+            yield augment(wave, rng), words
 
 
 def held_out() -> Iterator[Item]:

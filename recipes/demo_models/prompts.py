@@ -156,6 +156,11 @@ def number_words(number: int) -> list[str]:
     return [*number_words(number // 1000), "thousand", *rest]
 
 
+def is_for_test(words: str) -> bool:
+    """Whether an assembled utterance belongs to the fifth of all that training never has."""
+    return hashlib.sha1(words.encode()).digest()[0] < 51
+
+
 class Announcements:
     """Sequences of training prompts as a telephone system plays them.
 
@@ -233,9 +238,9 @@ class Announcements:
         """The prompts of one announcement, in order; every one of them is a training prompt."""
         while True:
             parts = self._draw(rng)
-            joined = " ".join(parts)
-            for_test = hashlib.sha1(joined.encode()).digest()[0] < 51
-            if for_test == test and all(part in self._by_words for part in parts):
+            if is_for_test(" ".join(parts)) == test and all(
+                part in self._by_words for part in parts
+            ):
                 prompts = [rng.choice(self._by_words[part]) for part in parts]
                 if sum(p.path.stat().st_size for p in prompts) < 15 * 8000:
                     return prompts

@@ -33,6 +33,13 @@ class Cut:
     bounds: list[int]
 
 
+def holds_any(words: str, phrases: list[str]) -> bool:
+    """Whether `words` are one of `phrases`, or hold one of several words."""
+    return any(
+        words == phrase or (" " in phrase and f" {phrase} " in f" {words} ") for phrase in phrases
+    )
+
+
 def quietest(wave: np.ndarray, low: int, high: int) -> int:
     """The sample in `[low, high)` around which 10 ms of `wave` are quietest."""
     at = np.arange(low, max(high, low + 1), HOP)
