@@ -69,7 +69,7 @@ def test_every_input_row_is_one_output_row_of_the_contract(done) -> None:
 
 def test_transcripts_are_what_was_said(done) -> None:
     _, output, _ = done
-    assert score(str(output)).wer.rate < 0.15
+    assert score(str(output)).wer.rate < 0.1
 
 
 def test_segments_and_words_lie_inside_the_recording_and_in_order(done) -> None:
