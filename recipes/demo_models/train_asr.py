@@ -32,14 +32,15 @@ from funasr.models.transformer.utils.nets_utils import make_pad_mask  # noqa: E4
 
 # Share of each kind in every epoch, by items.
 MIXTURE = {
-    "recorded": 0.12, "announced": 0.18, "spliced": 0.35, "flite": 0.12, "espeak": 0.06,
-    "piper": 0.17,
+    "recorded": 0.10, "announced": 0.16, "spliced": 0.32, "flite": 0.14, "espeak": 0.08,
+    "piper": 0.20,
 }  # fmt: skip
 # Towards the end the recorded voice counts for more: it is what the model is for.
 LATE_MIXTURE = {
-    "recorded": 0.14, "announced": 0.26, "spliced": 0.38, "flite": 0.06, "espeak": 0.03,
-    "piper": 0.13,
+    "recorded": 0.12, "announced": 0.24, "spliced": 0.36, "flite": 0.09, "espeak": 0.05,
+    "piper": 0.14,
 }  # fmt: skip
+SYNTHETIC = ("flite", "espeak", "piper")
 BATCH_FRAMES = 2500  # padded frames of 60 ms: 150 s
 EOS = 2
 ALL_TOKENS = 10_000
@@ -104,6 +105,18 @@ def load_model(work: Path, weights: Path, dropout: float = 0.0):
     return model.eval(), pieces, torch.load(work / "norm.pt")
 
 
+def stretch(features: torch.Tensor, factor: float) -> torch.Tensor:
+    """Stacked features `(T, 560)` made `factor` times as long, at the same pitch: the 10 ms frames
+    inside are interpolated and stacked again."""
+    frames = features.float().view(len(features), 7, 80)[:, :6].reshape(1, -1, 80)
+    count = round(frames.size(1) * factor / 6)
+    longer = F.interpolate(
+        frames.transpose(1, 2), size=6 * count, mode="linear", align_corners=True
+    )
+    padded = F.pad(longer, (0, 1), mode="replicate")[0].T
+    return padded.unfold(0, 7, 6).transpose(1, 2).reshape(count, 560).to(features.dtype)
+
+
 class Trainer:
     """One run: data, model, schedule."""
 
@@ -150,6 +163,13 @@ class Trainer:
                 encoded.append((features, ids, words))
         return encoded
 
+    def _slowed(self, kind: str, items: list[Item]) -> list[Item]:
+        """Synthetic voices at the pace of the recorded one, which is a third slower."""
+        if kind not in SYNTHETIC or not self.args.slow:
+            return items
+        low, high = self.args.slow
+        return [(stretch(f, random.uniform(low, high)), ids, words) for f, ids, words in items]
+
     def batches(self, most_tokens: int, mixture: dict[str, float]) -> list[list[Item]]:
         """An epoch: as many items of each kind as `mixture` says, in batches of like length."""
         total = self.args.epoch_items
@@ -159,9 +179,12 @@ class Trainer:
         items = [
             item
             for kind, pool in self.data.items()
-            for item in random.choices(
-                [item for item in pool if len(item[1]) <= most_tokens],
-                k=int(total * mixture[kind] / share),
+            for item in self._slowed(
+                kind,
+                random.choices(
+                    [item for item in pool if len(item[1]) <= most_tokens],
+                    k=int(total * mixture[kind] / share),
+                ),
             )
         ]
         items.sort(key=lambda item: len(item[0]) * random.uniform(0.9, 1.1))
@@ -352,6 +375,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--peak-rate", type=float, default=2e-3)
     parser.add_argument("--ctc-weight", type=float, default=1.0, help="once all is trained")
+    parser.add_argument("--slow", type=float, nargs=2, help="stretch synthetic voices: least, most")
     parser.add_argument("--pieces", type=int, default=400)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--epoch-items", type=int, default=8000)

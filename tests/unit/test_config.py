@@ -295,7 +295,7 @@ def test_set_takes_yaml_values(assignment: str, name: str, value: object) -> Non
     ("assignment", "says"),
     [
         *[(text, "--set") for text in ("batch_size_s", "batch_size_s 5", "", "batch_size_s={a")],
-        ("=5", ""),
+        ("=5", "setting"),
     ],
 )
 def test_a_set_that_is_no_assignment_is_refused(assignment: str, says: str) -> None:
