@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of the training, for `spliced`")
     parser.add_argument("--weights", type=Path, help="weights that find the words, for `spliced`")
     parser.add_argument("--versions", type=int, default=2)
+    parser.add_argument("--add", action="store_true", help="to what was made of a kind before")
     args = parser.parse_args()
     torch.set_num_threads(1)
     frontend = WavFrontend(**FRONTEND)
@@ -112,14 +113,15 @@ def main() -> None:
         }.get(
             kind, lambda rng, kind=kind: synthetic(args.data / f"{kind}.jsonl", args.versions, rng)
         )
-        done, seconds = [], 0.0
+        file = args.data / f"{kind}.pt"
+        done, seconds = torch.load(file) if args.add else [], 0.0
         for wave, words in items(rng):
             if len(wave) < 0.2 * SAMPLE_RATE:
                 continue
             features, _ = frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
             done.append((features[0].half(), words))
             seconds += len(wave) / SAMPLE_RATE
-        torch.save(done, args.data / f"{kind}.pt")
+        torch.save(done, file)
         print(f"{kind}: {len(done)} items, {seconds / 3600:.2f} h, "
               f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
 
