@@ -167,6 +167,45 @@ def score(
         click.echo(result.table())
 
 
+@cli.command()
+@click.option(
+    "--model",
+    default="untrained",
+    show_default=True,
+    help='A folder, a name, "demo", or "untrained" (Paraformer-large, random weights).',
+)
+@click.option("--minutes", default=6.0, show_default=True, help="Minutes of audio.")
+@click.option("--hours", type=float, default=None, help="Hours of audio, instead of minutes.")
+@click.option("--repeat", default=3, show_default=True, help="Repetitions of all cases, in turn.")
+@click.option("--cases", default="", help="Names of cases, with commas; all unless given.")
+@click.option("--quick", is_flag=True, help="A minute of audio, once, nothing tuned.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda, for every case.")
+@click.option("--container", default="FLAC", show_default=True, help="FLAC or WAV.")
+@click.option("--vad-model", default="", help="Voice activity model; none unless given.")
+@click.option("--punc-model", default="", help="Punctuation model; none unless given.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="SECTION.SETTING=VALUE",
+    help="A setting of ray_asr's own cases.",
+)
+@click.option("--cache", default="", help="Keeps models and exports. Default: ~/.cache/ray_asr.")
+@click.option("--timeout-s", default=3600.0, show_default=True, help="For one run of one case.")
+@click.option("--json", "json_file", default=None, type=click.Path(), help="Write all figures.")
+def bench(cases: str, hours: float | None, json_file: str | None, **options: Any) -> None:
+    """Compare settings, peers, ray_asr and the bare model on the same audio, in turn.
+
+    Example: ray-asr bench --minutes 10 --json bench.json
+    """
+    from ray_asr.job.bench import BenchOptions, run_bench
+
+    names = [name.strip() for name in cases.split(",") if name.strip()]
+    if hours is not None:
+        options["minutes"] = 60 * hours
+    click.echo(run_bench(BenchOptions(cases=names, **options), json_file))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     try:

@@ -65,6 +65,9 @@ class EngineConfig:
         30_000, "longest stretch that VAD passes on", "ms", decides_text=True
     )
     device: str = setting("cpu", "cpu or cuda")
+    precision: str = setting(
+        "auto", "what the recognizer computes in: auto, fp32, bf16, fp16 or int8", decides_text=True
+    )
     ncpu: int = setting(0, "compute threads an actor; 0: up to 4, as the cluster allows", "cores")
     funasr_options: dict[str, Any] = field(
         default_factory=dict[str, Any],
@@ -88,6 +91,10 @@ class JobConfig:
     """How the work is cut and spread."""
 
     unit_mb: float = setting(64.0, "encoded audio in one unit of work (one part file)", "MiB")
+    stages: str = setting(
+        "auto",
+        "detection and punctuation in the recognizing actors or in pools: auto, fused, split",
+    )
     num_actors: int = setting(0, "recognizing actors; 0: as many as fit", "actors")
     num_gpus: float = setting(0.0, "GPUs an actor: 0, or 1/n", "GPUs")
     max_failed_ratio: float = setting(0.5, "more failed rows than this end with exit code 5", "")
@@ -120,6 +127,23 @@ def _require(holds: bool, sentence: str) -> None:
         raise ConfigError(sentence)
 
 
+_PRECISIONS = {"cpu": ("auto", "fp32", "int8"), "cuda": ("auto", "fp32", "bf16", "fp16")}
+
+
+def _check_precision(engine: EngineConfig) -> None:
+    kind = engine.device.split(":")[0]
+    known = sorted({precision for of_kind in _PRECISIONS.values() for precision in of_kind})
+    _require(
+        engine.precision in known,
+        f'engine.precision is "{engine.precision}": use one of {", ".join(known)}.',
+    )
+    _require(
+        engine.precision in _PRECISIONS[kind],
+        f"engine.precision is {engine.precision}, which engine.device={engine.device} does not "
+        f"compute in: use {' or '.join(_PRECISIONS[kind])}.",
+    )
+
+
 def _validate(config: Config) -> None:
     engine, job = config.engine, config.job
     _require(bool(engine.model), 'engine.model is empty: name a FunASR model, a folder, or "demo".')
@@ -127,6 +151,7 @@ def _validate(config: Config) -> None:
         engine.device == "cpu" or engine.device.split(":")[0] == "cuda",
         f'engine.device is "{engine.device}": use "cpu" or "cuda".',
     )
+    _check_precision(engine)
     _require(engine.hub in ("ms", "hf"), f'engine.hub is "{engine.hub}": use "ms" or "hf".')
     _require(engine.ncpu >= 0, f"engine.ncpu is {engine.ncpu}: use 0 (automatic) or more.")
     _require(
@@ -140,6 +165,17 @@ def _validate(config: Config) -> None:
     _require(
         config.batch.batch_size_s >= 1.0,
         f"batch.batch_size_s is {config.batch.batch_size_s}: use at least 1 second.",
+    )
+    _require(
+        job.stages in ("auto", "fused", "split"),
+        f'job.stages is "{job.stages}": use "auto", "fused" or "split".',
+    )
+    longest_s = engine.max_single_segment_time / 1000
+    _require(
+        not engine.vad_model or config.batch.batch_size_s >= longest_s,
+        f"batch.batch_size_s is {config.batch.batch_size_s:g}, less than one segment of "
+        f"engine.max_single_segment_time ({longest_s:g} s): use at least {longest_s:g}, or "
+        "lower that.",
     )
     _require(job.unit_mb > 0, f"job.unit_mb is {job.unit_mb}: use a size above 0 MiB.")
     _require(job.num_actors >= 0, f"job.num_actors is {job.num_actors}: use 0 (automatic) or more.")

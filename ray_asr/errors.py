@@ -34,6 +34,7 @@ class ErrorCode(str, Enum):  # enum.StrEnum is not in Python 3.10
     AUDIO_TOO_LONG = "audio_too_long"  # longer than `audio.max_duration_s`
     ID_MISSING = "id_missing"  # the id cell is null
     MODEL_FAILED = "model_failed"  # the model raised on this row alone
+    OUT_OF_MEMORY = "out_of_memory"  # the row does not fit the device, even alone
 
     def __str__(self) -> str:
         return self.value
@@ -71,6 +72,10 @@ class TooManyFailuresError(RayAsrError):
 
 class EngineFatalError(RayAsrError):
     """The engine cannot go on at all (load failure, dead device): never a row's fault."""
+
+
+class BatchTooLargeError(RayAsrError):
+    """A batch that the device's memory does not hold; parts of it may fit."""
 
 
 class RowError(RayAsrError):

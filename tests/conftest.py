@@ -33,13 +33,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[None]:
-    """A Ray of this test run's own, on two cores; ended with it and nothing else."""
+    """A Ray of this test run's own; ended with it and nothing else.
+
+    Four CPUs, whatever the machine has: for three pools and a reader.
+    """
     import ray
 
     from ray_asr.job.pipeline import connect
 
     with tempfile.TemporaryDirectory(prefix="ra_") as folder:  # Ray's sockets want short paths
-        connect("local", num_cpus=2, _temp_dir=folder, object_store_memory=300 * 2**20)
+        connect("local", num_cpus=4, _temp_dir=folder, object_store_memory=300 * 2**20)
         yield
         ray.shutdown()
 

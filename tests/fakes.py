@@ -7,7 +7,8 @@ alone, so that a test knows beforehand what a row's text must be.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from ray_asr.corpus.rows import ERROR_CODE, ERROR_MESSAGE, ID, ROW, UNIT, WAVEFORM
+from ray_asr.corpus.rows import (
+    ENCODED,
+    ENCODED_NAME,
+    ERROR_CODE,
+    ERROR_MESSAGE,
+    ID,
+    ROW,
+    UNIT,
+    WAVEFORM,
+)
 from ray_asr.engine.protocol import Engine
-from ray_asr.errors import EngineFatalError, RowError
+from ray_asr.errors import BatchTooLargeError, EngineFatalError, RowError
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
@@ -80,7 +90,11 @@ class FakeEngine:
         dies_on: recognizing a batch that holds such a waveform raises EngineFatalError.
         hears_nothing: every recognized text is empty.
         spans: given back by voice activity detection for every waveform, instead of its own.
+        streams: whether it detects speech in recordings that come in pieces.
+        fits_s: a batch of more padded seconds raises BatchTooLargeError.
     """
+
+    precision = "fp32"
 
     def __init__(
         self,
@@ -93,7 +107,11 @@ class FakeEngine:
         dies_on: Callable[[Waveform], bool] | None = None,
         hears_nothing: bool = False,
         spans: Sequence[Span] | None = None,
+        streams: bool = True,
+        fits_s: float | None = None,
     ) -> None:
+        self._streams = streams
+        self._fits_s = fits_s
         self._fails_on = fails_on
         self._fails_in_vad = fails_in_vad
         self._fails_to_punctuate = fails_to_punctuate
@@ -108,7 +126,13 @@ class FakeEngine:
     def load(self) -> None:
         self.loaded += 1
 
-    def detect_speech(self, waveform: Waveform) -> list[Span]:
+    def detect_speech(self, waveforms: Sequence[Waveform]) -> list[list[Span]]:
+        return [self._detect(waveform) for waveform in waveforms]
+
+    def speech_stream(self) -> FakeStream | None:
+        return FakeStream(self) if self._streams else None
+
+    def _detect(self, waveform: Waveform) -> list[Span]:
         if self._fails_in_vad and self._fails_in_vad(waveform):
             raise self._error
         if self._spans is not None:
@@ -125,6 +149,9 @@ class FakeEngine:
 
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
         self.batches_s.append([len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms])
+        longest = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE_HZ
+        if self._fits_s is not None and len(waveforms) * longest > self._fits_s:
+            raise BatchTooLargeError("the fake device is full.")
         if self._dies_on and any(self._dies_on(waveform) for waveform in waveforms):
             raise EngineFatalError("the fake device is gone.")
         if self._fails_on_batches and len(waveforms) > 1:
@@ -132,6 +159,12 @@ class FakeEngine:
         if self._fails_on and any(self._fails_on(waveform) for waveform in waveforms):
             raise self._error
         return [self._heard(waveform) for waveform in waveforms]
+
+    def recognize_all(
+        self, batches: Iterable[Sequence[Waveform]]
+    ) -> Iterator[Callable[[], list[Recognition]]]:
+        for batch in batches:
+            yield partial(self.recognize, batch)
 
     def _heard(self, waveform: Waveform) -> Recognition:
         words = [] if self._hears_nothing else text_of(waveform).split()
@@ -145,6 +178,25 @@ class FakeEngine:
         if self._fails_to_punctuate and any(self._fails_to_punctuate(text) for text in texts):
             raise self._error
         return [punctuated_text(text) for text in texts]
+
+
+class FakeStream:
+    """The spans of `FakeEngine.detect_speech`, each once it is known to have ended."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._samples = silence(0)
+        self._given = 0
+        self.pieces_s: list[float] = []
+
+    def accept(self, samples: Waveform, is_final: bool) -> list[Span]:
+        self.pieces_s.append(len(samples) / SAMPLE_RATE_HZ)
+        self._samples = joined(self._samples, samples)
+        (spans,) = self._engine.detect_speech([self._samples])
+        known_ms = len(self._samples) * 1000 // SAMPLE_RATE_HZ - JOINED_MS
+        ended = [span for span in spans if is_final or span.end_ms < known_ms]
+        new, self._given = ended[self._given :], len(ended)
+        return new
 
 
 def level_is(level: int) -> Callable[[Waveform], bool]:
@@ -170,6 +222,8 @@ def decoded_rows(
     columns: dict[str, Any] = {
         ID: pa.array(list(cells), pa.string()),
         WAVEFORM: pa.array(waveforms, pa.large_binary()),
+        ENCODED: pa.nulls(len(cells), pa.large_binary()),
+        ENCODED_NAME: pa.array([""] * len(cells), pa.string()),
         ERROR_CODE: pa.array([str(e.code) if e else "" for e in errors], pa.string()),
         ERROR_MESSAGE: pa.array([e.message if e else "" for e in errors], pa.string()),
     }

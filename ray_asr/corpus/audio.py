@@ -104,6 +104,9 @@ class _Samples:
         self._buffer: Waveform = np.empty(30 * SAMPLE_RATE_HZ, np.float32)
         self._count = 0
 
+    def __len__(self) -> int:
+        return self._count
+
     def append(self, block: Waveform) -> None:
         end = self._count + len(block)
         if end > len(self._buffer):
@@ -140,19 +143,49 @@ def decode(
     Raises:
         RowError: the one exception for any bytes; its code says what is wrong with them.
     """
+    (waveform,) = decode_pieces(data, math.inf, path_hint=path_hint, max_duration_s=max_duration_s)
+    return waveform
+
+
+def decode_pieces(
+    data: bytes | bytearray | memoryview,
+    piece_s: float,
+    *,
+    path_hint: str = "",
+    max_duration_s: float = MAX_DURATION_S,
+) -> Iterator[Waveform]:
+    """`decode`, a piece at a time: memory is bounded by a piece, whatever the recording's length.
+
+    Args:
+        data: as for `decode`.
+        piece_s: the least length of a piece but the last, in seconds; pieces are at most a block
+            of the decoder longer.
+        path_hint: as for `decode`.
+        max_duration_s: as for `decode`.
+
+    Yields:
+        `(T,)` at 16,000 Hz in [-1, 1]; one piece at least, none of them empty.
+
+    Raises:
+        RowError: as `decode`, once the damage is reached.
+    """
     view = memoryview(data).cast("B")
     if not len(view):
         raise RowError(ErrorCode.AUDIO_EMPTY, "the audio has no bytes.")
     header = read_header(view, path_hint)
     if header.problem is not None:
         raise RowError(*header.problem)
-    samples = _Samples()
+    samples, came = _Samples(), False
     for block in _at_16_khz(_checked(_blocks(header), header, max_duration_s)):
         samples.append(block)
-    waveform = samples.waveform()
-    if not len(waveform):
+        if len(samples) >= piece_s * SAMPLE_RATE_HZ:
+            yield samples.waveform()
+            samples, came = _Samples(), True
+    last = samples.waveform()
+    if len(last):
+        yield last
+    elif not came:
         raise RowError(ErrorCode.AUDIO_EMPTY, f"the {header.kind} audio holds no samples.")
-    return waveform
 
 
 def duration_ms(data: bytes | bytearray | memoryview, *, path_hint: str = "") -> int | None:

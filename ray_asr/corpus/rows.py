@@ -8,6 +8,7 @@ error; nothing is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,18 +17,24 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from ray_asr.config import InputConfig
-from ray_asr.corpus.audio import decode
+from ray_asr.corpus.audio import decode_pieces
 from ray_asr.corpus.units import Unit, open_filesystem
 from ray_asr.errors import DataError, ErrorCode, RowError
 from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA
 
 ID = "utterance_id"
-WAVEFORM = "_waveform"  # float32 samples at 16 kHz as bytes; null where the row has failed
+# Float32 samples at 16 kHz as bytes; null where the row has failed or is long.
+WAVEFORM = "_waveform"
+# What a long row still is: its encoded bytes and its recording's name. It is decoded in pieces
+# where it is recognized; whole, it would be hundreds of megabytes in every process on its way.
+ENCODED = "_encoded"
+ENCODED_NAME = "_encoded_name"
 ERROR_CODE = "_error_code"
 ERROR_MESSAGE = "_error_message"
 UNIT = "_unit"  # number of the unit in the driver's list
 ROW = "_row"  # number of the row in its unit
-TRAVELLING = (ID, WAVEFORM, ERROR_CODE, ERROR_MESSAGE)
+TRAVELLING = (ID, WAVEFORM, ENCODED, ENCODED_NAME, ERROR_CODE, ERROR_MESSAGE)
+LONG_S = 600.0  # seconds; a recording above this stays encoded
 # Where `pack` says what the bytes were read from: raw G.722 is known by its suffix alone.
 _PATH_HINT = "audio_path"
 
@@ -76,7 +83,22 @@ def _read_file(path: str) -> bytes:
         raise RowError(ErrorCode.AUDIO_UNREADABLE, f"{path} {kind}.") from error
 
 
-def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """One row's audio on its way: decoded, or encoded and long, or failed."""
+
+    waveform: bytes | None = None
+    encoded: Any = None
+    name: str = ""
+    code: str = ""
+    message: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return len(self.waveform) / 4 / SAMPLE_RATE_HZ if self.waveform else 0.0
+
+
+def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> _Cell:
     if not value.is_valid:
         raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell is null.")
     data, path = _bytes_and_path(value)
@@ -84,8 +106,12 @@ def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> bytes:
         if not path:
             raise RowError(ErrorCode.AUDIO_MISSING, "the audio cell has neither bytes nor a path.")
         data = _read_file(path)
-    waveform = decode(data, path_hint=path or path_hint, max_duration_s=config.max_duration_s)
-    return waveform.tobytes()
+    name = path or path_hint
+    pieces = decode_pieces(data, LONG_S, path_hint=name, max_duration_s=config.max_duration_s)
+    first = next(pieces)
+    if len(first) < LONG_S * SAMPLE_RATE_HZ:
+        return _Cell(waveform=first.tobytes())
+    return _Cell(encoded=memoryview(data).tobytes(), name=name)
 
 
 def _passed_through(batch: pa.RecordBatch, config: InputConfig) -> dict[str, pa.Array]:
@@ -123,40 +149,38 @@ def decode_rows(
     """
     passed, ids = _passed_through(batch, config), _ids(batch, config)
     hints = batch.column(_PATH_HINT) if _PATH_HINT in batch.schema.names else None
-    waveforms: list[bytes | None] = []
-    codes: list[str] = []
-    messages: list[str] = []
+    cells: list[_Cell] = []
     start, seconds = 0, 0.0
 
     def run(stop: int) -> pa.Table:
         columns = {
             ID: pc.fill_null(ids.slice(start, stop - start), ""),
-            WAVEFORM: pa.array(waveforms, pa.large_binary()),
-            ERROR_CODE: pa.array(codes, pa.string()),
-            ERROR_MESSAGE: pa.array(messages, pa.string()),
+            WAVEFORM: pa.array([cell.waveform for cell in cells], pa.large_binary()),
+            ENCODED: pa.array([cell.encoded for cell in cells], pa.large_binary()),
+            ENCODED_NAME: pa.array([cell.name for cell in cells], pa.string()),
+            ERROR_CODE: pa.array([cell.code for cell in cells], pa.string()),
+            ERROR_MESSAGE: pa.array([cell.message for cell in cells], pa.string()),
         }
         kept = {name: column.slice(start, stop - start) for name, column in passed.items()}
         return pa.table({**columns, **kept})
 
     for row, value in enumerate(batch.column(batch.schema.get_field_index(config.audio_column))):
-        waveform, code, message = None, "", ""
         try:
             if not ids[row].is_valid:
                 raise RowError(ErrorCode.ID_MISSING, f'the id in "{config.id_column}" is null.')
             hint = "" if hints is None else str(hints[row].as_py() or "")
-            waveform = _decode_cell(value, hint, config)
+            cell = _decode_cell(value, hint, config)
         except RowError as error:
-            code, message = str(error.code), error.message
-        row_s = len(waveform) / 4 / SAMPLE_RATE_HZ if waveform else 0.0
-        if waveforms and seconds + row_s > chunk_s:
+            cell = _Cell(code=str(error.code), message=error.message)
+        # A long row stands alone: no other row waits for it.
+        row_s = chunk_s if cell.encoded is not None else cell.seconds
+        if cells and seconds + row_s > chunk_s:
             yield run(row), seconds
-            waveforms, codes, messages = [], [], []
+            cells = []
             start, seconds = row, 0.0
-        waveforms.append(waveform)
-        codes.append(code)
-        messages.append(message)
+        cells.append(cell)
         seconds += row_s
-    if waveforms:
+    if cells:
         yield run(batch.num_rows), seconds
 
 

@@ -26,3 +26,32 @@ def _zero_behind_the_end(_module: Any, _inputs: Any, output: Any) -> Any:
         return output
     within = torch.arange(hidden.size(1), device=hidden.device) < lengths[:, None]
     return (hidden * within[..., None].to(hidden.dtype), lengths, *rest)
+
+
+def packed(lstm: Any) -> Any:
+    """`lstm` held to each utterance's own frames, where their number has been put in `lengths`.
+
+    BiCif's fine predictor reads a batch backwards too, padding first.
+    """
+    import torch
+    from torch import nn
+
+    class PackedLSTM(nn.Module):
+        lengths: torch.Tensor | None = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = lstm
+
+        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
+            if self.lengths is None:
+                return self.lstm(inputs)
+            rows = nn.utils.rnn.pack_padded_sequence(
+                inputs, self.lengths, batch_first=True, enforce_sorted=False
+            )
+            outputs, _ = nn.utils.rnn.pad_packed_sequence(
+                self.lstm(rows)[0], batch_first=True, total_length=inputs.size(1)
+            )
+            return outputs, (None, None)
+
+    return PackedLSTM()

@@ -6,10 +6,21 @@ tests, satisfies this protocol and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ray_asr.schema import Recognition, Span, Waveform
+
+
+class SpeechStream(Protocol):
+    """Voice activity of one recording that comes in pieces."""
+
+    def accept(self, samples: Waveform, is_final: bool) -> list[Span]:
+        """The stretches of speech that this piece completed, on the recording's clock.
+
+        Together those of all pieces are what `Engine.detect_speech` finds in the whole.
+        """
+        ...
 
 
 class Engine(Protocol):
@@ -18,6 +29,11 @@ class Engine(Protocol):
     Every list that comes back has the length and the order of the list that went in. Nothing is
     matched by name. Waveforms are float32 mono `(T,)` at 16,000 Hz in [-1, 1].
     """
+
+    @property
+    def precision(self) -> str:
+        """What the recognizer computes in: `fp32`, `bf16`, `fp16` or `int8`; known once loaded."""
+        ...
 
     def load(self) -> None:
         """Load the models.
@@ -28,14 +44,32 @@ class Engine(Protocol):
         """
         ...
 
-    def detect_speech(self, waveform: Waveform) -> list[Span]:
-        """The stretches of speech in `waveform`, in order; none where all is silent."""
+    def detect_speech(self, waveforms: Sequence[Waveform]) -> list[list[Span]]:
+        """The stretches of speech in each waveform, in order; none where all is silent."""
+        ...
+
+    def speech_stream(self) -> SpeechStream | None:
+        """`detect_speech` for a recording in pieces; None where the model takes it whole only."""
         ...
 
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
         """The words of each waveform, computed as one padded batch.
 
         A waveform in which nothing is recognized gives an empty text at its own position.
+
+        Raises:
+            BatchTooLargeError: it does not fit the device's memory; smaller ones may.
+            EngineFatalError: the device is dead.
+        """
+        ...
+
+    def recognize_all(
+        self, batches: Iterable[Sequence[Waveform]]
+    ) -> Iterator[Callable[[], list[Recognition]]]:
+        """`recognize` for many batches, each prepared while the one before it is computed.
+
+        Yields:
+            For each batch, in order, what to call for its result; it raises as `recognize` does.
         """
         ...
 

@@ -19,6 +19,7 @@ from ray_asr.corpus.resume import write_whole
 from ray_asr.corpus.rows import ROW, UNIT
 from ray_asr.corpus.units import Unit
 from ray_asr.errors import RayAsrError
+from ray_asr.job.utterance import PRECISION
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
 
@@ -47,6 +48,10 @@ class PartWriter:
         filesystem: where the output is.
         folder: the output folder.
         units: the units of this run; a row names its unit by the position in this list.
+
+    Attributes:
+        received: the rows so far.
+        precisions: what recognizers computed them in.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, folder: str, units: Sequence[Unit]) -> None:
@@ -56,11 +61,13 @@ class PartWriter:
         self._waiting: dict[int, list[pa.Table]] = {}
         self._done: set[int] = set()
         self.received = Tally()
+        self.precisions: set[str] = set()
         self.written = 0
 
     def add(self, table: pa.Table) -> None:
         """Take transcripts of one or several units; write the units that they complete."""
         self.received.add(table)
+        self.precisions |= {(table.schema.metadata or {}).get(PRECISION.encode(), b"").decode()}
         for number in table[UNIT].unique().to_pylist():
             if number in self._done:
                 raise RayAsrError(

@@ -12,8 +12,8 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
-from ray_asr.config import Config, InputConfig, deciding_settings, fingerprint
+from ray_asr.config import Config, EngineConfig, InputConfig, deciding_settings, fingerprint
 from ray_asr.corpus.resume import claim_output, parts_done
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
 from ray_asr.corpus.units import Unit, bundle, check_columns, list_units, open_filesystem
@@ -31,9 +31,12 @@ from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import model_identity, resolve_model
 from ray_asr.engine.protocol import Engine
 from ray_asr.engine.threads import thread_environment
-from ray_asr.errors import PlanError, RayAsrError, TooManyFailuresError
+from ray_asr.errors import RayAsrError, TooManyFailuresError
+from ray_asr.job.long_recording import Limits
 from ray_asr.job.parts import PartWriter
+from ray_asr.job.pool import Pool, fit_pool
 from ray_asr.job.progress import Progress
+from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.job.summary import RunSummary, write_run
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, Provenance
@@ -43,7 +46,8 @@ _BATCHES_IN_A_CHUNK = 4
 # Chunks are scheduled one by one: a block of Ray's should not hold several.
 _BLOCK_BYTES = 2**20
 _MOST_BLOCKS = 10_000
-_CORES_WELL_USED = 0.75
+
+MakeEngine = Callable[[EngineConfig], Engine]
 
 logger = logging.getLogger(__name__)
 
@@ -60,59 +64,12 @@ def connect(address: str | None = None, **local: Any) -> None:
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local" or (address is None and not os.environ.get("RAY_ADDRESS")):
-        # One core reads while another one recognizes; on one core they take turns.
-        cores = max(2, len(os.sched_getaffinity(0)))
-        quiet |= {"num_cpus": cores, "include_dashboard": False, **local}
+        # Reading takes a few percent of a core: on one machine it has a share of the cores that
+        # the actors have, and a slot beside them.
+        cores = len(os.sched_getaffinity(0))
+        quiet |= {"num_cpus": cores + 1, "include_dashboard": False, **local}
         address = "local"
     ray.init(address=address, **quiet)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """How many actors recognize, with how many cores each, on which machines' account."""
-
-    actors: int
-    ncpu: int
-
-
-def fit_pool(node_cpus: Sequence[float], node_gpus: Sequence[float], config: Config) -> Pool:
-    """The actors that a cluster holds with at least one core left for reading.
-
-    Args:
-        node_cpus: the CPUs of each node.
-        node_gpus: the GPUs of each node, in the same order.
-        config: `engine.ncpu`, `job.num_actors` and `job.num_gpus`; 0 means "as many as fit".
-
-    Raises:
-        PlanError: not one actor fits; says what is missing.
-    """
-    total = sum(node_cpus)
-
-    def fitting(ncpu: int) -> int:
-        fit = 0
-        for cpus, gpus in zip(node_cpus, node_gpus, strict=True):
-            on_node = int(cpus // ncpu)
-            if config.job.num_gpus:
-                on_node = min(on_node, int(gpus / config.job.num_gpus + 1e-9))
-            fit += on_node
-        return min(fit, int((total - 1) // ncpu))
-
-    def wasteful(ncpu: int) -> bool:
-        return fitting(ncpu) * ncpu < _CORES_WELL_USED * (total - 1)
-
-    # Fewer, wider actors hold fewer copies of the model; but not at the price of idle cores.
-    ncpu = config.engine.ncpu or next((n for n in (4, 3, 2) if not wasteful(n)), 1)
-    fit = fitting(ncpu)
-    if fit < 1 or config.job.num_actors > fit:
-        needed = max(config.job.num_actors, 1)
-        gpus_each = f" and {config.job.num_gpus:g} GPU" if config.job.num_gpus else ""
-        raise PlanError(
-            f"{needed} actor(s) with {ncpu} cores{gpus_each} each and 1 core for reading do not "
-            f"fit the cluster ({', '.join(f'{c:g}' for c in node_cpus)} cores and "
-            f"{', '.join(f'{g:g}' for g in node_gpus)} GPUs a node): lower engine.ncpu or "
-            "job.num_actors, or add nodes."
-        )
-    return Pool(config.job.num_actors or fit, ncpu)
 
 
 def _cluster_pool(config: Config) -> Pool:
@@ -163,29 +120,43 @@ def _check_models(config: Config) -> None:
             resolve_model(name, kind)
 
 
-def _recognized(chunks: Dataset, config: Config, pool: Pool) -> Dataset:
-    """The recognizing actors over chunks of decoded rows."""
-    engine_config = replace(config.engine, ncpu=pool.ncpu)
+def _transcribed(
+    chunks: Dataset, config: Config, pool: Pool, make_engine: MakeEngine = FunASREngine
+) -> Dataset:
+    """Chunks of decoded rows through the actors, all steps in one pool or each in its own."""
+    engine = replace(config.engine, ncpu=pool.ncpu)
+    batch_size_s, language = config.batch.batch_size_s, config.engine.language
+    limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
+    provenance = _provenance(config)
 
-    def make_engine() -> Engine:
-        return FunASREngine(engine_config)
+    def through(
+        rows: Dataset, stage: Any, engine: EngineConfig, actors: int, num_gpus: float, *more: Any
+    ) -> Dataset:
+        return rows.map_batches(
+            stage,
+            fn_constructor_args=(partial(make_engine, engine), batch_size_s, *more),
+            batch_size=1,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=engine.ncpu,
+            num_gpus=num_gpus or None,
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+            runtime_env={"env_vars": thread_environment(engine.ncpu)},
+        )
 
-    return chunks.map_batches(
-        TranscribeWorker,
-        fn_constructor_args=(
-            make_engine,
-            config.batch.batch_size_s,
-            config.engine.language,
-            _provenance(config),
-        ),
-        batch_size=1,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        num_cpus=pool.ncpu,
-        num_gpus=config.job.num_gpus or None,
-        compute=ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=2),
-        runtime_env={"env_vars": thread_environment(pool.ncpu)},
-    )
+    num_gpus = config.job.num_gpus
+    if not pool.split:
+        more = (language, provenance, limits)
+        return through(chunks, TranscribeWorker, engine, pool.actors, num_gpus, *more)
+    beside = replace(engine, model="", device="cpu", precision="auto", ncpu=1)
+    detecting = replace(beside, vad_model=engine.vad_model, punc_model="")
+    punctuating = replace(beside, vad_model="", punc_model=engine.punc_model)
+    rows = through(chunks, DetectStage, detecting, pool.detectors, 0.0, limits)
+    # It has the detector too: for long recordings, which it searches while it recognizes.
+    recognizing = replace(engine, punc_model="")
+    rows = through(rows, RecognizeStage, recognizing, pool.actors, num_gpus, limits)
+    more = (limits, language, provenance)
+    return through(rows, PunctuateStage, punctuating, pool.punctuators, 0.0, *more)
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -206,15 +177,20 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         num_cpus=1,
     )
     chunks.context.target_max_block_size = _BLOCK_BYTES
-    return _recognized(chunks, config, _cluster_pool(config))
+    return _transcribed(chunks, config, _cluster_pool(config))
 
 
 def transcribe_path(
-    source: str, output: str, config: Config, address: str | None = None
+    source: str,
+    output: str,
+    config: Config,
+    address: str | None = None,
+    make_engine: MakeEngine = FunASREngine,
 ) -> RunSummary:
     """Transcribe the Parquet files at `source` into `output`, or go on where that stopped.
 
-    Connects to Ray at `address` (see `connect`) once the input is known to be there.
+    Connects to Ray at `address` (see `connect`) once the input is known to be there. Each actor
+    holds what `make_engine` makes of its settings.
 
     Raises:
         ConfigError, DataError, PlanError: said before anything is started or written.
@@ -256,7 +232,7 @@ def transcribe_path(
     psutil.cpu_percent()
     started = time.monotonic()
     if pending:
-        _run(source, pending, config, pool, writer, rows_left)
+        _run(source, pending, config, pool, writer, rows_left, make_engine)
     wall_s = time.monotonic() - started
     cpu_percent = psutil.cpu_percent()
     tally = writer.received
@@ -278,7 +254,7 @@ def transcribe_path(
         gpu_percent_mean=None,
         actors_max=pool.actors if pending else 0,
         ncpu=pool.ncpu,
-        precision="fp32",
+        precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
         batch_size_s=config.batch.batch_size_s,
         model_id=provenance.model_id,
         config_fingerprint=provenance.config_fingerprint,
@@ -300,6 +276,7 @@ def _run(
     pool: Pool,
     writer: PartWriter,
     rows_left: int,
+    make_engine: MakeEngine,
 ) -> None:
     """Stream the pending units through the operators and have their parts written."""
     numbers = {unit.part_name: number for number, unit in enumerate(pending)}
@@ -325,7 +302,7 @@ def _run(
         )
         chunks.context.target_max_block_size = _BLOCK_BYTES
         progress = Progress(rows_left)
-        transcripts = _recognized(chunks, config, pool)
+        transcripts = _transcribed(chunks, config, pool, make_engine)
         for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
             writer.add(table)
             progress.update(writer.received.rows, writer.received.audio_ms)

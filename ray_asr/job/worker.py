@@ -1,56 +1,181 @@
 """Rows → rows inside an actor: detect, group, recognize, punctuate; a bad row harms no other.
 
-Owns the order of the steps for one chunk of rows and the isolation of rows that fail. Must not
-know FunASR (it sees the `Engine` protocol) or the cluster.
+Owns the order of the steps for one chunk of rows, the isolation of rows that fail, and the size of
+batches once memory has set it. Must not know FunASR (it sees the `Engine` protocol) or the cluster.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from ray_asr.corpus import rows as columns
 from ray_asr.engine.protocol import Engine
-from ray_asr.errors import EngineFatalError, ErrorCode, RayAsrError, RowError
-from ray_asr.job.alignment import cut_like
+from ray_asr.errors import BatchTooLargeError, EngineFatalError, ErrorCode, RayAsrError, RowError
 from ray_asr.job.batching import group_by_padded_seconds, scatter
+from ray_asr.job.long_recording import Limits, LongRecording
+from ray_asr.job.utterance import IN_WORK, PRECISION, Utterance, from_table
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
-    STATUS_FAILED,
-    STATUS_NO_SPEECH,
-    STATUS_OK,
     Provenance,
     Recognition,
-    Segment,
-    Span,
     Transcript,
     Waveform,
-    Word,
     transcripts_to_table,
 )
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Row:
-    """What is known of one row while its chunk is worked on."""
+class Steps:
+    """The three steps over rows in work, each of them safe from any single row.
 
-    utterance_id: str
-    waveform: Waveform | None
-    error: RowError | None
-    spans: list[Span] = field(default_factory=list)
-    heard: list[Recognition] = field(default_factory=list)
-    text: str = ""
+    Args:
+        engine: what computes.
+        batch_size_s: padded audio in one call of the recognizer, in seconds; comes down when the
+            device's memory does not hold it.
+        limits: how long recordings and their segments may be.
+    """
 
-    @property
-    def duration_ms(self) -> int:
-        return 0 if self.waveform is None else len(self.waveform) * 1000 // SAMPLE_RATE_HZ
+    def __init__(self, engine: Engine, batch_size_s: float, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+        self.batch_size_s = batch_size_s
+
+    def detect(self, rows: Sequence[Utterance]) -> None:
+        """Find the speech of every decoded row."""
+        decoded = [row for row in rows if row.waveform is not None]
+        found = self._each(decoded, [row.waveform for row in decoded], self._engine.detect_speech)
+        for row, spans in zip(decoded, found, strict=True):
+            row.spans = spans or []
+
+    def recognize(self, rows: Sequence[Utterance]) -> None:
+        """Segments of all rows in groups of like length, and back to their rows."""
+        spoken = [row for row in rows if row.error is None and row.waveform is not None]
+        owners = [row for row in spoken for _ in row.spans or []]
+        waveforms = [row.cut(span) for row in spoken for span in row.spans or []]
+        for row, heard in zip(owners, self._recognized(owners, waveforms), strict=True):
+            row.heard.append(heard)
+        for row in rows:
+            if row.encoded is not None and row.error is None:
+                self._recognize_long(row)
+
+    def punctuate(self, rows: Sequence[Utterance]) -> None:
+        """The text of every row in which something was recognized."""
+        heard = [row for row in rows if row.error is None and row.joined()]
+        texts = [row.joined() for row in heard]
+        punctuated = self._each(heard, texts, self._engine.punctuate)
+        for row, text, better in zip(heard, texts, punctuated, strict=True):
+            row.text = better or text
+
+    def _recognize_long(self, row: Utterance) -> None:
+        """A recording that is decoded in pieces, its segments recognized as they are found."""
+
+        def all_of_it() -> list[Recognition]:
+            recording = LongRecording(row, self._engine, 4 * self.batch_size_s, self._limits)
+            for waveforms in recording.segments():
+                row.heard.extend(self._recognized([row] * len(waveforms), waveforms))
+            return row.heard
+
+        result, error = self._attempt(all_of_it)
+        if error is not None:
+            self._fail(row, error)
+        elif result is not None:
+            row.heard = result
+
+    def _recognized(
+        self, owners: Sequence[Utterance], waveforms: Sequence[Waveform]
+    ) -> list[Recognition]:
+        durations_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]
+        groups = group_by_padded_seconds(durations_s, self.batch_size_s)
+        batches = [[waveforms[i] for i in group] for group in groups]
+        # Their results are asked for one after the other, while the next batches are prepared.
+        outcomes = self._engine.recognize_all(batches)
+        results = [
+            self._of_group([owners[i] for i in group], batch, outcome)
+            for group, batch, outcome in zip(groups, batches, outcomes, strict=True)
+        ]
+        return scatter(groups, results)
+
+    def _of_group(
+        self,
+        owners: Sequence[Utterance],
+        batch: Sequence[Waveform],
+        outcome: Callable[[], list[Recognition]],
+    ) -> list[Recognition]:
+        """A batch's recognitions; where it fails, those of its halves or of each one alone."""
+        result, error = self._attempt(lambda: _checked(outcome(), batch))
+        if result is not None:
+            return result
+        if len(batch) == 1:
+            self._fail(owners[0], error)
+            return [Recognition("")]
+        parts = len(batch)
+        if isinstance(error, BatchTooLargeError):
+            parts = 2
+            self._shrink(len(batch) * max(map(len, batch)) / SAMPLE_RATE_HZ)
+        recognized: list[Recognition] = []
+        for part in _cut_in(parts, range(len(batch))):
+            if all(owners[i].error for i in part):  # lost already: their text goes nowhere
+                recognized += [Recognition("")] * len(part)
+                continue
+            theirs = [batch[i] for i in part]
+            again = partial(self._engine.recognize, theirs)
+            recognized += self._of_group([owners[i] for i in part], theirs, again)
+        return recognized
+
+    def _shrink(self, too_large_s: float) -> None:
+        """Batches from now on are at most half of one that did not fit."""
+        if too_large_s / 2 < self.batch_size_s:
+            self.batch_size_s = too_large_s / 2
+            logger.warning(
+                "a batch of %.0f padded seconds does not fit the memory: from here on at most "
+                "%.0f s; set batch.batch_size_s to that to have it from the start.",
+                too_large_s, self.batch_size_s,
+            )  # fmt: skip
+
+    def _each(
+        self, rows: Sequence[Utterance], items: Sequence[Any], step: Callable[[list[Any]], list[R]]
+    ) -> list[R | None]:
+        """`step` for all rows at once, or each alone where that fails; None for its failures."""
+        if not rows:
+            return []
+        together, _ = self._attempt(lambda: _checked(step(list(items)), items))
+        if together is not None:
+            return list(together)
+        results: list[R | None] = []
+        for row, item in zip(rows, items, strict=True):
+            alone, error = self._attempt(lambda item=item: _checked(step([item]), [item]))
+            if alone is None:
+                self._fail(row, error)
+            results.append(alone[0] if alone else None)
+        return results
+
+    def _attempt(self, step: Callable[[], list[R]]) -> tuple[list[R] | None, Exception | None]:
+        """What `step` gives, or the exception that it raises, unless the engine is dead."""
+        try:
+            return step(), None
+        except EngineFatalError:
+            raise
+        except Exception as error:  # the one broad except: any model, any row
+            return None, error
+
+    def _fail(self, row: Utterance, error: Exception | None) -> None:
+        if isinstance(error, RowError):
+            row.error = error
+        elif isinstance(error, BatchTooLargeError):
+            row.error = RowError(ErrorCode.OUT_OF_MEMORY, f"even alone, {error}")
+        else:
+            logger.warning("%s failed in the model: %r", row.utterance_id, error)
+            row.error = RowError(ErrorCode.MODEL_FAILED, f"{type(error).__name__}: {error}")
 
 
 class TranscribeWorker:
@@ -61,6 +186,7 @@ class TranscribeWorker:
         batch_size_s: padded audio in one call of the recognizer, in seconds.
         language: what the `language` column says.
         provenance: what every row says of how it was made.
+        limits: how long recordings and their segments may be.
     """
 
     def __init__(
@@ -69,163 +195,64 @@ class TranscribeWorker:
         batch_size_s: float,
         language: str,
         provenance: Provenance,
+        limits: Limits | None = None,
     ) -> None:
-        self._batch_size_s = batch_size_s
         self._language = language
         self._provenance = provenance
-        self._engine = make_engine()
+        self._engine = engine = make_engine()
+        self._steps = Steps(engine, batch_size_s, limits or Limits())
         # Ray calls a constructor that raises again and again, and its error comes back as a text:
         # kept until the first call, it ends the job at once and as itself.
-        self._load_error: RayAsrError | None = None
-        try:
-            self._engine.load()
-        except RayAsrError as error:
-            self._load_error = error
+        self._load_error = load_error(engine)
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded rows in; the same rows as transcripts out, in order, with what they brought."""
         if self._load_error is not None:
             raise self._load_error
         rows = columns.unfold(chunk)
-        transcripts = transcripts_to_table(self.transcribe(rows), self._provenance)
-        for name in rows.column_names:
-            if name not in columns.TRAVELLING:
-                transcripts = transcripts.append_column(rows.field(name), rows.column(name))
-        yield transcripts
+        transcripts = self.transcribe(rows)
+        yield transcribed(transcripts, self._provenance, rows, self._engine.precision)
 
     def transcribe(self, table: pa.Table) -> list[Transcript]:
         """One transcript for each decoded row, in order, whatever happens to it."""
-        rows = [_row(record) for record in _records(table)]
-        for row in rows:
-            if row.waveform is not None:
-                row.spans = self._guarded(row, self._engine.detect_speech, row.waveform) or []
-        self._recognize(rows)
-        self._punctuate(rows)
-        return [self._transcript(row) for row in rows]
-
-    def _guarded(self, row: _Row, step: Callable[..., Any], *arguments: Any) -> Any:
-        """`step` for one row; what it raises is the row's error, unless the engine is dead."""
-        try:
-            return step(*arguments)
-        except EngineFatalError:
-            raise
-        except RowError as error:
-            row.error = error
-        except Exception as error:  # the one broad except: any model, any row
-            logger.warning("%s failed in the model: %r", row.utterance_id, error)
-            row.error = RowError(ErrorCode.MODEL_FAILED, f"{type(error).__name__}: {error}")
-        return None
-
-    def _recognize(self, rows: list[_Row]) -> None:
-        """Segments of all rows in groups of like length, and back to their rows."""
-        owners = [row for row in rows for _ in row.spans]
-        waveforms = [_cut(row.waveform, span) for row in rows for span in row.spans]
-        durations_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]
-        groups = group_by_padded_seconds(durations_s, self._batch_size_s)
-        results: list[list[Recognition]] = []
-        for group in groups:
-            together = self._guarded(
-                _Row(f"(a batch of {len(group)})", None, None),
-                _same_length(self._engine.recognize),
-                [waveforms[i] for i in group],
-            )
-            if together is None:  # find out whose fault it is
-                together = [self._alone(owners[i], waveforms[i]) for i in group]
-            results.append(together)
-        for row, recognition in zip(owners, scatter(groups, results), strict=True):
-            row.heard.append(recognition)
-
-    def _alone(self, row: _Row, waveform: Waveform) -> Recognition:
-        if row.error is not None:
-            return Recognition("")
-        alone = self._guarded(row, _same_length(self._engine.recognize), [waveform])
-        return alone[0] if alone else Recognition("")
-
-    def _punctuate(self, rows: list[_Row]) -> None:
-        for row in rows:
-            if row.error is None:
-                row.text = " ".join(heard.text for heard in row.heard if heard.text)
-        spoken = [row for row in rows if row.text]
-        punctuate = _same_length(self._engine.punctuate)
-        everyone = _Row(f"(texts of {len(spoken)} rows)", None, None)
-        punctuated = self._guarded(everyone, punctuate, [row.text for row in spoken])
-        if punctuated is None:
-            punctuated = [(self._guarded(r, punctuate, [r.text]) or [""])[0] for r in spoken]
-        for row, text in zip(spoken, punctuated, strict=True):
-            row.text = text or row.text
-
-    def _transcript(self, row: _Row) -> Transcript:
-        if row.error is not None:
-            return Transcript(
-                row.utterance_id,
-                STATUS_FAILED,
-                duration_ms=row.duration_ms,
-                language=self._language,
-                error_code=str(row.error.code),
-                error_message=row.error.message,
-            )
-        if not row.text:
-            return Transcript(
-                row.utterance_id,
-                STATUS_NO_SPEECH,
-                duration_ms=row.duration_ms,
-                language=self._language,
-            )
-        texts = cut_like(row.text, [heard.text for heard in row.heard])
-        segments = tuple(
-            Segment(
-                span.start_ms,
-                span.end_ms,
-                text,
-                tuple(_placed(word, span.start_ms, row.duration_ms) for word in heard.words),
-            )
-            for span, heard, text in zip(row.spans, row.heard, texts, strict=True)
-        )
-        return Transcript(
-            row.utterance_id, STATUS_OK, row.text, segments, row.duration_ms, self._language
-        )
+        rows = from_table(table)
+        self._steps.detect(rows)
+        self._steps.recognize(rows)
+        self._steps.punctuate(rows)
+        return [row.transcript(self._language) for row in rows]
 
 
-def _placed(word: Word, start_ms: int, duration_ms: int) -> Word:
-    """A word of a segment on the recording's clock, and not after its end.
+def load_error(engine: Engine) -> RayAsrError | None:
+    """Load `engine`; what it raised, where it is an error of ours."""
+    try:
+        engine.load()
+    except RayAsrError as error:
+        return error
+    return None
 
-    The last frame of features is padded, so that a model may put a word's end some 60 ms too late.
+
+def transcribed(
+    transcripts: Sequence[Transcript], provenance: Provenance, brought: pa.Table, precision: str
+) -> pa.Table:
+    """The output contract's columns, and behind them what the rows brought.
+
+    What the recognizer computed in stands in the schema's metadata: `auto` is known there only.
     """
-    return Word(
-        word.text,
-        min(start_ms + word.start_ms, duration_ms),
-        min(start_ms + word.end_ms, duration_ms),
-    )
+    table = transcripts_to_table(transcripts, provenance)
+    for name in brought.column_names:
+        if name not in IN_WORK:
+            table = table.append_column(brought.field(name), brought.column(name))
+    return table.replace_schema_metadata({PRECISION: precision})
 
 
-def _same_length(step: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
-    """`step` held to the protocol's promise of one result for each position."""
-
-    def checked(items: list[Any]) -> list[Any]:
-        results = step(items)
-        if len(results) != len(items):
-            raise ValueError(f"the engine gave {len(results)} results for {len(items)} inputs")
-        return results
-
-    return checked
+def _checked(results: list[R], items: Sequence[Any]) -> list[R]:
+    """`results`, held to the protocol's promise of one for each position."""
+    if len(results) != len(items):
+        raise ValueError(f"the engine gave {len(results)} results for {len(items)} inputs")
+    return results
 
 
-def _records(table: pa.Table) -> Iterator[tuple[str, Any, str, str]]:
-    selected = [table.column(name) for name in columns.TRAVELLING]
-    yield from zip(*selected, strict=True)  # type: ignore[misc]
-
-
-def _row(record: tuple[Any, Any, Any, Any]) -> _Row:
-    utterance_id, waveform, code, message = record
-    if not waveform.is_valid:
-        error = RowError(ErrorCode(code.as_py()), message.as_py())
-        return _Row(utterance_id.as_py(), None, error)
-    samples = np.frombuffer(waveform.as_buffer(), dtype=np.float32)
-    return _Row(utterance_id.as_py(), samples, None)
-
-
-def _cut(waveform: Waveform | None, span: Span) -> Waveform:
-    if waveform is None:
-        raise RayAsrError("a row without audio has speech in it: this is a fault in ray_asr.")
-    start = span.start_ms * SAMPLE_RATE_HZ // 1000
-    return waveform[start : span.end_ms * SAMPLE_RATE_HZ // 1000]
+def _cut_in(parts: int, positions: Sequence[int]) -> list[Sequence[int]]:
+    """`positions` in `parts` runs of nearly equal length."""
+    edges = [round(i * len(positions) / parts) for i in range(parts + 1)]
+    return [positions[a:b] for a, b in pairwise(edges)]

@@ -24,7 +24,7 @@ from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import Provenance, Waveform
 from tests.fakes import decoded_rows
 
-DEMO = EngineConfig(model="demo", vad_model="demo", punc_model="demo", ncpu=1)
+DEMO = EngineConfig(model="demo", vad_model="demo", punc_model="demo", ncpu=1, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def recordings(embedded_speech: list[dict[str, str]]) -> dict[str, Waveform]:
 
 
 def segments(engine: FunASREngine, waveform: Waveform) -> list[Waveform]:
-    return [waveform[s.start_ms * 16 : s.end_ms * 16] for s in engine.detect_speech(waveform)]
+    (spans,) = engine.detect_speech([waveform])
+    return [waveform[s.start_ms * 16 : s.end_ms * 16] for s in spans]
 
 
 def test_batched_and_one_at_a_time_give_the_same_text_for_every_embedded_utterance(
@@ -89,7 +90,7 @@ def test_the_job_says_what_auto_model_generate_says(
 def test_silent_batch_keeps_one_recognition_per_waveform(engine: FunASREngine) -> None:
     silent = [np.zeros(16_000, np.float32), np.zeros(0, np.float32), np.zeros(8_000, np.float32)]
     assert len(engine.recognize(silent)) == 3
-    assert all(engine.detect_speech(wave) == [] for wave in silent)
+    assert engine.detect_speech(silent) == [[], [], []]
 
 
 def test_a_waveform_of_any_small_length_is_taken(engine: FunASREngine) -> None:
@@ -97,7 +98,7 @@ def test_a_waveform_of_any_small_length_is_taken(engine: FunASREngine) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 1600).astype(np.float32)
     assert len(engine.recognize([noise[:length] for length in lengths])) == len(lengths)
     for length in lengths:
-        engine.detect_speech(noise[:length])
+        engine.detect_speech([noise[:length]])
 
 
 def test_the_same_audio_gives_the_same_text_every_time(
@@ -220,7 +221,7 @@ engine.recognize([noise] * 8)
 before, cpu, wall = spent(), time.process_time(), time.monotonic()
 while time.process_time() - cpu < 4.0:
     engine.recognize([noise] * 8)
-    engine.detect_speech(noise)
+    engine.detect_speech([noise])
     engine.punctuate(["please enter your password"])
 ratio = (time.process_time() - cpu) / (time.monotonic() - wall)
 busy = sum(ticks - before.get(task, 0) >= 10 for task, ticks in spent().items())

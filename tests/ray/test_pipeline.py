@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 import ray
@@ -33,7 +34,10 @@ SUMMARY_FIELDS = {
     "wall_s", "rtfx", "cpu_percent_mean", "gpu_percent_mean", "actors_max", "ncpu", "precision",
     "batch_size_s", "model_id",
 }  # fmt: skip
-DEMO = {"model": "demo", "vad_model": "demo", "punc_model": "demo", "language": "en"}
+DEMO = {
+    "model": "demo", "vad_model": "demo", "punc_model": "demo", "language": "en", "ncpu": 1,
+    "num_actors": 1,
+}  # fmt: skip
 
 
 def demo_config(**settings: Any) -> Config:
@@ -133,7 +137,7 @@ def test_another_configuration_on_the_same_output_is_refused(done) -> None:
 
 def test_batch_and_cores_may_differ_on_the_same_output(done) -> None:
     source, output, _ = done
-    settings = {"unit_mb": 0.3, "batch_size_s": 5.0, "ncpu": 1}
+    settings = {"unit_mb": 0.3, "batch_size_s": 30.0, "ncpu": 2}
     assert transcribe_path(str(source), str(output), demo_config(**settings)).rows_out in (0, 3)
 
 
@@ -155,6 +159,22 @@ def test_what_cannot_work_is_one_sentence_and_starts_nothing(
         transcribe_path(str(source), str(tmp_path / "out"), demo_config(**settings))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_stages_in_pools_of_their_own_give_the_same_rows(done, tmp_path: Path) -> None:
+    source, output, fused = done
+    settings = demo_config(unit_mb=0.3, stages="split")
+    summary = transcribe_path(str(source), str(tmp_path / "out"), settings)
+    assert (summary.precision, fused.precision) == ("int8", "int8")
+    assert summary.rows_out == read(tmp_path / "out").num_rows
+    apart, together = (read(path).sort_by("utterance_id") for path in (tmp_path / "out", output))
+    ours = [name for name in together.column_names if name != "config_fingerprint"]
+    assert apart.select(ours).equals(together.filter(mask_of(apart, together)).select(ours))
+
+
+def mask_of(some: pa.Table, more: pa.Table) -> pa.Array:
+    """Which rows of `more` are in `some`: other tests may have added to an output."""
+    return pc.is_in(more["utterance_id"], some["utterance_id"].combine_chunks())
 
 
 @pytest.mark.parametrize("source", ["missing", "empty"])

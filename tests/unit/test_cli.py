@@ -152,7 +152,7 @@ def test_flags_sets_and_file_reach_the_job(
     tmp_path: Path, configs: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("engine:\n  model: demo\n  ncpu: 1\nbatch:\n  batch_size_s: 10\n")
+    path.write_text("engine:\n  model: demo\n  ncpu: 1\nbatch:\n  batch_size_s: 40\n")
     assert (
         exit_code(
             "transcribe", "in", "out", "--config", str(path),

@@ -40,10 +40,12 @@ OTHER: dict[str, Any] = {
     "engine.language": "en",
     "engine.hotword": "ray",
     "engine.max_single_segment_time": 15_000,
+    "engine.precision": "int8",
     "engine.ncpu": 3,
     "engine.funasr_options": {"max_end_silence_time": 500},
     "batch.batch_size_s": 120.0,
     "job.unit_mb": 1.0,
+    "job.stages": "split",
     "job.num_actors": 7,
     "job.max_failed_ratio": 0.1,
 }
@@ -169,6 +171,12 @@ def test_null_is_no_model_for_models_that_may_be_left_out() -> None:
         ({"device": "gpu"}, "engine.device"),
         ({"device": "cudax"}, "engine.device"),
         ({"hub": "github"}, "engine.hub"),
+        ({"precision": "int4"}, "use one of auto, bf16, fp16, fp32, int8"),
+        ({"precision": "fp16"}, "use auto or fp32 or int8"),
+        ({"precision": "bf16"}, "use auto or fp32 or int8"),
+        ({"precision": "int8", "device": "cuda", "num_gpus": 1}, "use auto or fp32 or bf16"),
+        ({"stages": "apart"}, "job.stages"),
+        ({"batch_size_s": 20}, "use at least 30"),
         ({"ncpu": -1}, "engine.ncpu"),
         ({"max_single_segment_time": 30}, "engine.max_single_segment_time"),
         ({"batch_size_s": 0}, "batch.batch_size_s"),
@@ -265,7 +273,7 @@ def test_set_comes_after_the_file(tmp_path: Path) -> None:
 
 
 def test_the_last_set_wins_however_it_is_named() -> None:
-    sets = ["batch.batch_size_s=10", "batch_size_s=20", "batch.batch_size_s=30"]
+    sets = ["batch.batch_size_s=40", "batch_size_s=50", "batch.batch_size_s=30"]
     assert load_config(None, sets).batch.batch_size_s == 30.0
 
 
@@ -389,7 +397,7 @@ def test_a_configuration_is_frozen_and_changing_gives_another() -> None:
     config = Config()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.batch.batch_size_s = 5.0  # type: ignore[misc]
-    assert with_settings(config, {"batch_size_s": 5}) != config
+    assert with_settings(config, {"batch_size_s": 50}) != config
     assert config == Config()
 
 

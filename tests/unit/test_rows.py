@@ -278,7 +278,7 @@ def test_an_id_column_that_is_not_the_id_keeps_its_values() -> None:
 def test_a_renamed_column_does_not_swallow_one_of_that_name(first: str) -> None:
     second = {"text": "input_text", "input_text": "text"}[first]
     table = decoded(batch([TENTH], **{first: [f"of {first}"], second: [f"of {second}"]}))
-    values = {v for name in table.column_names[4:] for v in table[name].to_pylist()}
+    values = {v for name in table.column_names[len(TRAVELLING) :] for v in table[name].to_pylist()}
     assert values == {"of text", "of input_text"}
 
 

@@ -373,3 +373,34 @@ def test_rows_in_any_order_get_the_same_transcripts() -> None:
     for seed in range(3):
         random.Random(seed).shuffle(names)
         assert transcribed(FakeEngine(), {name: CELLS[name] for name in names}) == expected
+
+
+# --- memory
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_every_row_has_its_text() -> None:
+    engine = FakeEngine(fits_s=3.0)
+    cells = {str(n): tone(1.0, 0.1 + 0.05 * n) for n in range(10)}
+    found = transcribed(engine, cells)
+    assert [found[name].text for name in cells] == [heard(w) for w in cells.values()]
+    assert [len(batch) for batch in engine.batches_s] == [10, 5, 2, 3, 5, 2, 3]
+
+
+def test_the_size_that_fitted_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    engine = FakeEngine(fits_s=3.0)
+    worker = worker_of(engine, 10.0)
+    rows = decoded_rows({str(n): tone(1.0) for n in range(10)})
+    with caplog.at_level(logging.WARNING):
+        worker.transcribe(rows)
+    assert "set batch.batch_size_s" in caplog.text
+    engine.batches_s.clear()
+    worker.transcribe(rows)
+    assert max(len(batch) for batch in engine.batches_s) <= 3
+    assert sum(len(batch) for batch in engine.batches_s) == 10
+
+
+def test_a_row_that_does_not_fit_even_alone_fails_and_no_other() -> None:
+    engine = FakeEngine(fits_s=1.5)
+    found = transcribed(engine, {"a": tone(1.0), "long": tone(2.0), "b": tone(1.2)})
+    assert found["long"].error_code == ErrorCode.OUT_OF_MEMORY
+    assert (found["a"].status, found["b"].status) == ("ok", "ok")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ray_asr.config import Config, with_settings
 from ray_asr.errors import DataError, PlanError
 from ray_asr.job import pipeline
-from ray_asr.job.pipeline import Pool, fit_pool
+from ray_asr.job.pool import Pool, fit_pool
 from tests.fakes import write_input
 
 PROPERTY = settings(max_examples=100, deadline=None, database=None)
@@ -41,7 +41,9 @@ def test_a_pool_fits_the_nodes_and_leaves_a_core_for_reading(
         return
     assert found.actors >= 1
     assert found.ncpu == ncpu or (ncpu == 0 and 1 <= found.ncpu <= 4)
-    assert found.actors * found.ncpu <= sum(cpus) - 1
+    beside = found.detectors + found.punctuators
+    assert found.actors * found.ncpu + beside <= sum(cpus) - 1
+    assert (found.detectors > 0) == (found.punctuators > 0)
     room_for = [
         min(c // found.ncpu, int(g / num_gpus + 1e-9)) if num_gpus else c // found.ncpu
         for c, g in nodes
@@ -101,10 +103,30 @@ def test_an_actor_that_fits_no_single_node_is_refused() -> None:
 
 
 def test_gpus_bound_the_actors() -> None:
-    assert pool([32], [2], **on_gpus(1, ncpu=2)) == Pool(2, 2)
-    assert pool([32], [2], **on_gpus(0.5, ncpu=2)) == Pool(4, 2)
-    assert pool([32], [1], **on_gpus(1 / 3, ncpu=2)) == Pool(3, 2)
-    assert pool([32, 32], [4, 0], **on_gpus(2, ncpu=2)) == Pool(2, 2)
+    fused = {"ncpu": 2, "stages": "fused"}
+    assert pool([32], [2], **on_gpus(1, **fused)) == Pool(2, 2)
+    assert pool([32], [2], **on_gpus(0.5, **fused)) == Pool(4, 2)
+    assert pool([32], [1], **on_gpus(1 / 3, **fused)) == Pool(3, 2)
+    assert pool([32, 32], [4, 0], **on_gpus(2, **fused)) == Pool(2, 2)
+
+
+def test_steps_have_pools_of_their_own_where_they_would_starve_a_gpu() -> None:
+    assert pool([32], [2], **on_gpus(1, ncpu=2)) == Pool(2, 2, 8, 4)
+    assert pool([8], [1], **on_gpus(1, ncpu=2)) == Pool(1, 2, 2, 1)
+    assert not pool([8], [1], **on_gpus(1, ncpu=2, vad_model="")).split
+    assert not pool([8]).split
+
+
+def test_steps_stay_together_where_there_is_no_room_beside_the_gpus_actor() -> None:
+    assert pool([4], [1], **on_gpus(1, ncpu=2)) == Pool(1, 2)
+    with pytest.raises(
+        PlanError, match=r"1 for detection and 1 for punctuation \(job.stages=split"
+    ):
+        pool([4], [1], **on_gpus(1, ncpu=2, stages="split"))
+
+
+def test_steps_are_apart_on_cpus_where_that_is_asked_for() -> None:
+    assert pool([5], ncpu=2, stages="split") == Pool(1, 2, 1, 1)
 
 
 def test_a_cluster_without_the_gpu_is_refused_by_name() -> None:

@@ -1,0 +1,139 @@
+"""In which numbers a recognizer computes: which suits a device, and how a model is brought to it.
+
+Owns the choice, the int8 layers and the half-precision casts. Must not know Ray, Parquet or audio.
+
+FunASR's own ways are not used: its `bf16` casts the weights but not the features, its autocast
+breaks in CIF, and either lets a predictor sum its weights, and positions be counted, in half
+precision (read in 1.4.16).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ray_asr.errors import ConfigError
+
+FP32, BF16, FP16, INT8 = "fp32", "bf16", "fp16", "int8"
+_HALF = {BF16: torch.bfloat16, FP16: torch.float16}
+# Seven bits of an activation: with eight, AVX2's 16-bit sums of two products overflow.
+_LARGEST = 63
+_ZERO_POINT = 64
+_LAYERS = ("EncoderLayer", "DecoderLayer")
+_KEPT_WIDE = ("output_layer", "hotword_output_layer", "ctc_lo")
+
+
+def choose(precision: str, device: str, batched: bool) -> tuple[str, str]:
+    """The precision that `precision` stands for on `device`, and why.
+
+    Args:
+        precision: `auto`, or one that is taken as it is.
+        device: "cpu" or "cuda".
+        batched: whether the model is one that `recognizers` computes; others stay in float32,
+            since what FunASR's own `inference` does in other numbers is not known to be sound.
+
+    Raises:
+        ConfigError: not to be had on this device or with this model; says what is.
+    """
+    on_gpu = device.startswith("cuda")
+    if precision == "auto":
+        if not batched:
+            return FP32, "FunASR's own inference is held to float32"
+        if not on_gpu:
+            if _int8_engine():
+                return INT8, "8-bit weights and activations are about twice float32 on a CPU"
+            return FP32, "this build of torch has no 8-bit kernels for this CPU"
+        if torch.cuda.get_device_capability()[0] >= 8:
+            return BF16, "the GPU has bfloat16 units, and bfloat16 cannot overflow"
+        return FP16, "the GPU has float16 units but none for bfloat16"
+    if precision != FP32 and not batched:
+        raise ConfigError(
+            f'engine.precision is {precision}, but this model class runs in fp32 only: use "auto".'
+        )
+    if precision == INT8 and not _int8_engine():
+        raise ConfigError(
+            'engine.precision is int8, but this torch has no 8-bit kernels: use "fp32".'
+        )
+    return precision, "as configured"
+
+
+def _int8_engine() -> bool:
+    return bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
+
+
+def bring_to(model: nn.Module, precision: str) -> None:
+    """Have the encoder and decoder layers of `model` compute in `precision`, in place.
+
+    Predictors (sums of weights that fire at a threshold), position counts and output layers (whose
+    largest number is the token) stay in float32.
+    """
+    layers = [m for m in model.modules() if type(m).__name__.startswith(_LAYERS)]
+    if precision == INT8:
+        for layer in layers:
+            _quantize(layer)
+    elif precision in _HALF:
+        dtype = _HALF[precision]
+        for name, child in model.named_children():
+            if name not in ("predictor", "embed"):
+                child.to(dtype)
+        for name, module in model.named_modules():
+            if name.rpartition(".")[2] in _KEPT_WIDE:
+                module.float()
+                module.register_forward_pre_hook(_cast_to(torch.float32))
+        for layer in layers:
+            layer.register_forward_pre_hook(_cast_to(dtype))
+
+
+def _cast_to(dtype: torch.dtype) -> Any:
+    """A hook that brings what enters a module, masks included, to one type.
+
+    A float32 mask would raise the product with it to float32, and the next convolution refuses it.
+    """
+
+    def cast(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            value.to(dtype)
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+            else value
+            for value in inputs
+        )
+
+    return cast
+
+
+def _quantize(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if type(child) is nn.Linear:
+            setattr(module, name, Int8Linear(child))
+        else:
+            _quantize(child)
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with 8-bit weights (a scale for each output) and 7-bit activations.
+
+    Each row of activations has a scale of its own. With one scale for all, as dynamic quantization
+    otherwise has it, what an utterance gives would hang on what else is in its batch.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scales = weight.abs().amax(1).clamp_min(1e-12).double() / 127
+        zeros = torch.zeros(len(scales), dtype=torch.long)
+        quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
+        self.bias: torch.Tensor | None
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        scales = inputs.abs().amax(-1, keepdim=True).clamp_min_(1e-12).mul_(1 / _LARGEST)
+        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            inputs / scales, 1.0, _ZERO_POINT, self._packed
+        )
+        if self.bias is None:
+            return products.mul_(scales)
+        return torch.addcmul(self.bias, products, scales)

@@ -1,0 +1,96 @@
+"""The worker's three steps as three actor pools: for machines whose accelerator must not wait.
+
+Owns which step each pool does and which engine parts it loads. Must not know FunASR or the cluster.
+The steps are `worker.Steps`, so that the results are those of one worker that does all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from ray_asr.corpus import rows as columns
+from ray_asr.engine.protocol import Engine
+from ray_asr.job.long_recording import Limits
+from ray_asr.job.utterance import PRECISION, from_table, to_table
+from ray_asr.job.worker import Steps, load_error, transcribed
+from ray_asr.schema import Provenance
+
+
+class _Stage:
+    """An actor of one pool: an engine with the parts it needs, and the steps.
+
+    Args:
+        make_engine: builds the engine; called once, in the actor.
+        batch_size_s: padded audio in one call of the recognizer, in seconds.
+        limits: how long recordings and their segments may be.
+    """
+
+    def __init__(
+        self, make_engine: Callable[[], Engine], batch_size_s: float, limits: Limits
+    ) -> None:
+        self._engine = engine = make_engine()
+        self._steps = Steps(engine, batch_size_s, limits)
+        self._load_error = load_error(engine)
+
+    def _rows(self, chunk: pa.Table) -> pa.Table:
+        if self._load_error is not None:
+            raise self._load_error
+        return columns.unfold(chunk)
+
+
+class DetectStage(_Stage):
+    """Voice activity; a long recording goes on as it is, to be searched while it is recognized."""
+
+    def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
+        """Folded decoded rows in; the same with the spans of their speech out."""
+        brought = self._rows(chunk)
+        rows = from_table(brought)
+        self._steps.detect(rows)
+        yield columns.fold(to_table(rows, brought, "", keep_audio=True))
+
+
+class RecognizeStage(_Stage):
+    """Recognition of the spans that were found; waveforms go no further."""
+
+    def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
+        """Folded rows with spans in; the same with what was recognized out."""
+        brought = self._rows(chunk)
+        rows = from_table(brought)
+        self._steps.recognize(rows)
+        precision = self._engine.precision
+        yield columns.fold(to_table(rows, brought, precision, keep_audio=False))
+
+
+class PunctuateStage(_Stage):
+    """Punctuation, and the transcripts.
+
+    Args:
+        make_engine: as for the other stages.
+        batch_size_s: as for the other stages.
+        limits: as for the other stages.
+        language: what the `language` column says.
+        provenance: what every row says of how it was made.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[], Engine],
+        batch_size_s: float,
+        limits: Limits,
+        language: str,
+        provenance: Provenance,
+    ) -> None:
+        super().__init__(make_engine, batch_size_s, limits)
+        self._language = language
+        self._provenance = provenance
+
+    def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
+        """Folded recognized rows in; transcripts out, in order, with what the rows brought."""
+        brought = self._rows(chunk)
+        rows = from_table(brought)
+        self._steps.punctuate(rows)
+        transcripts = [row.transcript(self._language) for row in rows]
+        precision = brought.column(PRECISION)[0].as_py() if brought.num_rows else ""
+        yield transcribed(transcripts, self._provenance, brought, precision)
