@@ -82,6 +82,7 @@ class FunASREngine:
         self._keep_threads()
 
     def _prepare_recognizer(self) -> None:
+        from ray_asr.engine.attention import fuse_attention
         from ray_asr.engine.features import FeatureExtractor
         from ray_asr.engine.precision import bring_to, choose
         from ray_asr.engine.recognizers import batch_recognizer
@@ -96,6 +97,7 @@ class FunASREngine:
         logger.info("the recognizer computes in %s: %s", self.precision, reason)
         if batched:
             bring_to(auto.model, self.precision)
+            fuse_attention(auto.model)
             self._features = FeatureExtractor(frontend, config.device)
 
     def _prepare_vad(self) -> None:
