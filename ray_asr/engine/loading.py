@@ -8,6 +8,7 @@ Must not know Ray or Parquet.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import io
 import logging
@@ -106,6 +107,12 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+def _give_back_memory() -> None:
+    """What reading a checkpoint left with the allocator: as much again as the model itself."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: Any) -> Any:
     """A FunASR `AutoModel` of one model, with `ncpu` threads on `device`.
 
@@ -148,6 +155,7 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
         raise EngineFatalError(
             f'engine.{kind}: the weights of "{name}" are missing or incomplete: {complaints[0]}.'
         )
+    _give_back_memory()
     frontend = auto.kwargs.get("frontend")
     if frontend is not None and hasattr(frontend, "dither"):
         frontend.dither = 0.0  # random features would give other texts from run to run

@@ -1,263 +1,270 @@
-"""FSMN-VAD for many recordings at once, and for one recording that comes in pieces.
+"""FSMN-VAD for many recordings, and for long ones in pieces: FunASR's segments, sooner.
 
-Owns features, scores and the chunks of a minute in which FunASR changes its thresholds; the
-segments are FunASR's own. Must not know Ray or Parquet.
+Owns the way from waveforms to segments: batches, pieces of long recordings, where FunASR's chunks
+end, and which of FunASR's settings are understood. Must not know Ray or Parquet.
 
-Source: `FsmnVADStreaming.inference` and `WavFrontendOnline` of FunASR 1.4.16, which take one
-recording a call, a minute at a time.
+FunASR hears a recording in chunks of 60 s. Its features, network and window go on from chunk to
+chunk as if there were none; but it holds back each chunk's last frames until their neighbours
+have come, and sets how much silence ends a segment once a chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
 
 from ray_asr.engine.features import FeatureExtractor
-from ray_asr.engine.vad_decision import FRAME_MS, Decision, Options
+from ray_asr.engine.vad_decision import FRAME_MS, Decision, DecisionRules, speech_frames
+from ray_asr.engine.vad_scores import SilenceScores
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
-_SHIFT = SAMPLE_RATE_HZ * FRAME_MS // 1000
-_WINDOW = SAMPLE_RATE_HZ * 25 // 1000
+_MODELS = "funasr.models.fsmn_vad_streaming.model"
+_FRAME_LENGTH_MS = 25
 _CHUNK_MS = 60_000
-# Longer recordings go through in pieces. What is computed at once fits a core's cache: ten times as
-# much at once is half as fast.
-_WHOLE_S = 40.0
-_PADDED_S = 40.0
-_BLOCK_FRAMES = 2000
-# Of the thresholds that FunASR compares levels with, these are under any level.
-_NO_LEVEL_DB = -100.0
-_DYNAMIC_THRESHOLD = 0.5
+# With shorter chunks FunASR answers in events instead of segments.
+_SHORTEST_CHUNK_MS = 15_000
+# What is heard at once of a long recording.
+_CPU_PIECE_SAMPLES = 60 * SAMPLE_RATE_HZ
+_GPU_PIECE_SAMPLES = 1200 * SAMPLE_RATE_HZ
+# Waveforms in [-1, 1] have no frame of 25 ms below -60 dB, nor one 87 dB below another.
+_QUIETEST_DB = -60.0
+_WIDEST_DB = -87.0
 
 
 class FsmnVad:
-    """The speech of recordings, as `auto` finds it.
+    """Voice activity detection with a FunASR `AutoModel` that holds an `FsmnVADStreaming`.
+
+    The segments are those of the model's own `inference` for each recording alone. Its answers
+    can differ where the score of a frame lies within some 1e-5 of the threshold, since features
+    and scores are rounded in another way; and it raises where a score is exactly 0 or 1.
+
+    On a GPU recordings go through the network in padded batches; a CPU is busy with one.
 
     Args:
-        auto: a FunASR `AutoModel` that `supports` allows.
+        auto: a model that `supports` allows; its weights and settings are read once, here.
     """
 
     def __init__(self, auto: Any) -> None:
-        model, kwargs = auto.model, auto.kwargs
-        options = model.vad_opts
-        self.device = next(model.parameters()).device
-        self.encoder = model.encoder
-        self.features = FeatureExtractor(kwargs["frontend"], str(self.device))
-        self.context = kwargs["frontend"].lfr_m // 2  # frames that a score looks ahead
-        self.silence_ids = list(options.sil_pdf_ids)
-        self.ratio = float(options.speech_2_noise_ratio)
-        self.dynamic = bool(
-            kwargs.get("dynamic_silence", kwargs.get("max_end_silence_time") is None)
-        )
-        self.threshold = (
-            _DYNAMIC_THRESHOLD
-            if self.dynamic
-            else float(kwargs.get("speech_noise_thres", options.speech_noise_thres))
-        )
-        self.to_silence_ms = options.speech_to_sil_time_thres
-        end_ms = kwargs.get("max_end_silence_time")
-        self.end_silence_ms = options.max_end_silence_time if end_ms is None else end_ms
-        self.schedule = kwargs.get("silence_schedule", _default_schedule())
-        self.options = Options(
-            window=int(options.window_size_ms / FRAME_MS),
-            to_speech=int(options.sil_to_speech_time_thres / FRAME_MS),
-            to_silence=int(options.speech_to_sil_time_thres / FRAME_MS),
-            lookback=int(options.lookback_time_start_point / FRAME_MS),
-            lookahead=int(options.lookahead_time_end_point / FRAME_MS),
-            extends=bool(options.do_extend),
-            longest=options.max_single_segment_time / FRAME_MS,
-        )
+        options, settings = auto.model.vad_opts, auto.kwargs
+        frontend = settings["frontend"]
+        device = next(auto.model.parameters()).device
+        self._features = FeatureExtractor(frontend, str(device))
+        self._scores = SilenceScores(auto.model.encoder, options.sil_pdf_ids)
+        self._piece = _CPU_PIECE_SAMPLES if device.type == "cpu" else _GPU_PIECE_SAMPLES
+        self._left = (frontend.lfr_m - 1) // 2
+        self._right = frontend.lfr_m - 1 - self._left
+        self._shift = SAMPLE_RATE_HZ * frontend.frame_shift // 1000
+        self._chunk = _chunk_ms(settings) * SAMPLE_RATE_HZ // 1000
+        self._rules = _rules(options, settings)
+        self._noise_power = float(options.speech_2_noise_ratio)
+        self._threshold = float(settings.get("speech_noise_thres", options.speech_noise_thres))
+        if self._rules.schedule:
+            # FunASR sets it together with the silence that ends a segment.
+            self._threshold = 0.5
 
     @staticmethod
     def supports(auto: Any) -> bool:
-        """Whether this class finds what `auto` finds; if not, FunASR's own has to be asked."""
-        model, frontend = auto.model, auto.kwargs.get("frontend")
-        if type(model).__name__ != "FsmnVADStreaming" or not FeatureExtractor.supports(frontend):
+        """Whether this class finds what `auto` finds; if not, FunASR's own must be asked."""
+        model, settings = auto.model, auto.kwargs
+        if type(model).__module__ != _MODELS or type(model).__name__ != "FsmnVADStreaming":
             return False
-        options = model.vad_opts
         return (
-            type(frontend).__name__ == "WavFrontendOnline"
-            and (frontend.lfr_n, frontend.lfr_m % 2, frontend.frame_shift) == (1, 1, FRAME_MS)
-            and (options.detect_mode, options.frame_in_ms) == (1, FRAME_MS)
-            and options.snr_thres <= _NO_LEVEL_DB
-            and options.decibel_thres <= _NO_LEVEL_DB
-            and not options.output_frame_probs
-            and options.fe_prior_thres < 1.0
-            and auto.kwargs.get("chunk_size", _CHUNK_MS) == _CHUNK_MS
-            and not auto.kwargs.get("is_streaming_input", False)
-            and all(getattr(block, "conv_right", None) is None for block in model.modules())
+            SilenceScores.supports(model.encoder)
+            and _supports_frontend(settings.get("frontend"))
+            and _supports_options(model.vad_opts)
+            and _supports_settings(settings)
         )
 
     def detect(self, waveforms: Sequence[Waveform]) -> list[list[tuple[int, int]]]:
-        """(start_ms, end_ms) of the speech in each recording, in order.
+        """The stretches of speech in each recording, in order.
 
-        Args:
-            waveforms: `(T,)` each, of any lengths.
+        Returns:
+            For each waveform its (start, end) in ms; none where it is shorter than 25 ms.
         """
         found: list[list[tuple[int, int]]] = [[] for _ in waveforms]
-        whole = []
-        for index, waveform in enumerate(waveforms):
-            if len(waveform) > _WHOLE_S * SAMPLE_RATE_HZ:
-                found[index] = self._in_chunks(waveform)
-            elif len(waveform) >= _WINDOW:
-                whole.append(index)
-        whole.sort(key=lambda i: len(waveforms[i]))
-        for group in self._groups(whole, waveforms):
-            features, frames = self.features([waveforms[i] for i in group])
-            speech = self.speech(self.encoder(features, cache=None))
-            for index, of_one, count in zip(group, speech, frames.tolist(), strict=True):
-                listener = Listener(self)
-                for chunk, is_final in _chunks(of_one[:count], len(waveforms[index]), self.context):
-                    found[index] += listener.hear(chunk, is_final)
+        with torch.inference_mode():
+            for group in self._groups([len(waveform) for waveform in waveforms]):
+                for i, segments in zip(
+                    group, self._detect_group([waveforms[i] for i in group]), strict=True
+                ):
+                    found[i] = segments
         return found
 
-    @staticmethod
-    def _groups(order: Sequence[int], waveforms: Sequence[Waveform]) -> Iterator[list[int]]:
-        """Recordings of like length whose padded seconds are bounded."""
+    def stream(self) -> VadStream:
+        """`detect` for one recording that comes in pieces."""
+        return VadStream(self)
+
+    def _groups(self, samples: Sequence[int]) -> Iterator[list[int]]:
+        """Recordings that are heard together, long ones alone."""
+        frames = [self._features.frames(count) for count in samples]
         group: list[int] = []
-        for index in order:  # each is longer than the one before
-            padded_s = (len(group) + 1) * len(waveforms[index]) / SAMPLE_RATE_HZ
-            if group and padded_s > _PADDED_S:
+        for i in sorted((i for i, count in enumerate(frames) if count), key=frames.__getitem__):
+            if group and (len(group) + 1) * frames[i] > self._scores.block_frames:
                 yield group
                 group = []
-            group.append(index)
+            group.append(i)
         if group:
             yield group
 
-    def _in_chunks(self, waveform: Waveform) -> list[tuple[int, int]]:
-        stream = self.stream()
-        step = _CHUNK_MS * SAMPLE_RATE_HZ // 1000
+    def _detect_group(self, waveforms: Sequence[Waveform]) -> list[list[tuple[int, int]]]:
+        if len(waveforms) == 1:
+            return [self.stream().accept(waveforms[0], is_final=True)]
+        features, lengths = self._features(waveforms)
+        scores = self._scores(features, self._scores.memory(len(waveforms))).cpu().numpy()
         return [
-            segment
-            for start in range(0, len(waveform), step)
-            for segment in stream.accept(
-                waveform[start : start + step], start + step >= len(waveform)
+            Decision(self._rules).accept(
+                self._speech(scores[i, :length]), self._borders(0, len(waveforms[i])), True
             )
+            for i, length in enumerate(lengths.tolist())
         ]
 
-    def speech(self, scores: torch.Tensor) -> NDArray[np.bool_]:
-        """Whether frames are speech, `(N, T)`, of posteriors `(N, T, pdfs)`."""
-        silence = sum(scores[..., i] for i in self.silence_ids)
-        quiet = torch.as_tensor(silence).double().cpu().numpy()
-        with np.errstate(divide="ignore"):  # certain silence is silence
-            noise = np.exp(np.log(quiet) * self.ratio)
-        return 1.0 - quiet >= noise + self.threshold
+    def _speech(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        return speech_frames(scores, self._threshold, self._noise_power)
 
-    def stream(self) -> VadStream:
-        """One long recording, in pieces."""
-        return VadStream(self)
+    def _borders(self, before: int, after: int) -> list[int]:
+        """The frames before which FunASR starts a chunk, of those between two samples.
+
+        A chunk's last frames wait for their neighbours, and belong to the next one.
+        """
+        chunks = range(before // self._chunk + 1, after // self._chunk + 1)
+        return [self._features.frames(chunk * self._chunk) - self._right for chunk in chunks]
 
 
 class VadStream:
-    """The speech of a recording whose samples come in pieces of any length.
+    """One recording's segments from its pieces, which may be of any length.
 
-    Args:
-        vad: what listens.
+    All pieces together give what `FsmnVad.detect` gives for the whole recording.
     """
 
     def __init__(self, vad: FsmnVad) -> None:
         self._vad = vad
-        self._listener = Listener(vad)
-        self._cache: dict[str, Any] = {}
-        self._kept: Waveform = np.zeros(0, np.float32)
-        self._kept_from = 0  # the frame that `_kept` begins with
-        self._scored = 0  # frames that have been scored
-        self._chunk_ends = _CHUNK_MS * SAMPLE_RATE_HZ // 1000
+        self._decision = Decision(vad._rules)
+        self._memory = vad._scores.memory(1)
+        self._samples = 0  # that have come
+        self._frames = 0  # that are decided
+        self._waiting = np.zeros(0, np.float32)  # from the first frame that is still needed on
 
     def accept(self, samples: Waveform, is_final: bool) -> list[tuple[int, int]]:
-        """Segments (start_ms, end_ms) that these samples complete, on the recording's clock.
+        """The segments that this piece completes.
 
         Args:
-            samples: the next of the recording, `(T,)`.
-            is_final: whether they are its last.
+            samples: `(T,)`, what follows the last piece; may be empty.
+            is_final: nothing follows; what goes on then ends. No further call is allowed.
+
+        Returns:
+            (start, end) in ms from the start of the recording.
         """
-        self._kept = np.concatenate([self._kept, samples])
         found: list[tuple[int, int]] = []
-        while True:
-            come = self._kept_from * _SHIFT + len(self._kept)
-            if come < self._chunk_ends or (come == self._chunk_ends and not is_final):
-                break
-            found += self._hear(self._chunk_ends, is_final=False)
-            self._chunk_ends += _CHUNK_MS * SAMPLE_RATE_HZ // 1000
-        if is_final:
-            found += self._hear(self._kept_from * _SHIFT + len(self._kept), is_final=True)
+        with torch.inference_mode():
+            for start in range(0, max(1, len(samples)), self._vad._piece):
+                end = start + self._vad._piece
+                found += self._accept(samples[start:end], is_final and end >= len(samples))
         return found
 
-    def _hear(self, samples: int, is_final: bool) -> list[tuple[int, int]]:
-        """Score and decide the frames of the recording's first `samples` samples."""
+    def _accept(self, samples: Waveform, is_final: bool) -> list[tuple[int, int]]:
         vad = self._vad
-        until = _frames(samples) if is_final else max(0, _frames(samples) - vad.context)
-        if until <= self._scored:
-            return self._listener.hear(np.zeros(0, bool), is_final)
-        waveform = self._kept[: samples - self._kept_from * _SHIFT]
-        features, _ = vad.features([waveform])
-        # Features at the edges of what is kept lack their neighbours, and are not used.
-        mine = features[:, self._scored - self._kept_from : until - self._kept_from]
-        speech = np.concatenate(
-            [
-                vad.speech(vad.encoder(block, cache=self._cache))[0]
-                for block in mine.split(_BLOCK_FRAMES, 1)
-            ]
-        )
-        self._scored = until
-        first = max(0, until - vad.context)
-        self._kept = self._kept[(first - self._kept_from) * _SHIFT :]
-        self._kept_from = first
-        return self._listener.hear(speech, is_final)
-
-
-class Listener:
-    """The decision for one recording, and its thresholds from chunk to chunk.
-
-    FunASR shortens the silence that ends a segment the longer there has been speech, once a chunk.
-
-    Args:
-        vad: whose thresholds.
-    """
-
-    def __init__(self, vad: FsmnVad) -> None:
-        self._vad = vad
-        self._decision = Decision(vad.options)
-        self._spoken_ms = 0
-        self._was_in_speech = False
-
-    def hear(self, speech: NDArray[np.bool_], is_final: bool) -> list[tuple[int, int]]:
-        """The segments that the frames of the next chunk complete."""
-        vad = self._vad
-        most_silence_ms = max(vad.end_silence_ms - vad.to_silence_ms, -(10**9))
-        if vad.dynamic:
-            if self._decision.in_speech or self._was_in_speech:
-                self._spoken_ms += _CHUNK_MS
-                self._was_in_speech = True
-            allowed = (silence for limit, silence in vad.schedule if self._spoken_ms <= limit)
-            most_silence_ms = max(next(allowed, 0) - vad.to_silence_ms, 0)
-        found = self._decision.advance(speech, most_silence_ms, is_final)
-        if found:
-            self._spoken_ms, self._was_in_speech = 0, False
+        known = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
+        borders = vad._borders(self._samples, self._samples + len(samples))
+        self._samples += len(samples)
+        frames = vad._features.frames(self._samples)
+        ready = frames if is_final else max(self._frames, frames - vad._right)
+        first = max(0, self._frames - vad._left)
+        speech = np.zeros(0, np.bool_)
+        if ready > self._frames:
+            features, _ = vad._features([known])
+            features = features[:, self._frames - first : ready - first]
+            speech = vad._speech(vad._scores(features, self._memory)[0].cpu().numpy())
+        found = self._decision.accept(speech, borders, is_final)
+        self._frames = ready
+        needed = max(0, ready - vad._left) - first
+        self._waiting = known[needed * vad._shift :].copy()
         return found
 
 
-def _chunks(
-    speech: NDArray[np.bool_], samples: int, context: int
-) -> Iterator[tuple[NDArray[np.bool_], bool]]:
-    """The frames of a whole recording, in the chunks in which FunASR would have them."""
-    step = _CHUNK_MS * SAMPLE_RATE_HZ // 1000
-    begin = 0
-    for end in range(step, samples + 1, step):
-        frames = max(0, _frames(end) - context)
-        yield speech[begin:frames], False
-        begin = frames
-    yield speech[begin:], True
+def _chunk_ms(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("chunk_size", _CHUNK_MS))
 
 
-def _frames(samples: int) -> int:
-    return max(0, (samples - _WINDOW) // _SHIFT + 1)
-
-
-def _default_schedule() -> Sequence[tuple[float, int]]:
+def _schedule(settings: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """How FunASR shortens the silence that ends a segment, or nothing where that is fixed."""
     from funasr.models.fsmn_vad_streaming.model import DEFAULT_SILENCE_SCHEDULE
 
-    return DEFAULT_SILENCE_SCHEDULE
+    if not settings.get("dynamic_silence", settings.get("max_end_silence_time") is None):
+        return ()
+    return tuple(
+        (float(limit_ms), float(silence_ms))
+        for limit_ms, silence_ms in settings.get("silence_schedule", DEFAULT_SILENCE_SCHEDULE)
+    )
+
+
+def _rules(options: Any, settings: Mapping[str, Any]) -> DecisionRules:
+    window = int(options.window_size_ms / FRAME_MS)
+    end_silence_ms = settings.get("max_end_silence_time")
+    if end_silence_ms is None:
+        end_silence_ms = options.max_end_silence_time
+    return DecisionRules(
+        window=window,
+        speech_at=int(options.sil_to_speech_time_thres / FRAME_MS),
+        silence_at=int(options.speech_to_sil_time_thres / FRAME_MS),
+        lookback=window + int(options.lookback_time_start_point / FRAME_MS),
+        lookahead=int(options.lookahead_time_end_point / FRAME_MS),
+        longest=math.floor(options.max_single_segment_time / FRAME_MS),
+        end_silence_ms=end_silence_ms - options.speech_to_sil_time_thres,
+        schedule=_schedule(settings),
+        schedule_offset_ms=options.speech_to_sil_time_thres,
+        chunk_ms=_chunk_ms(settings),
+    )
+
+
+def _supports_frontend(frontend: Any) -> bool:
+    return (
+        FeatureExtractor.supports(frontend)
+        and type(frontend).__name__ == "WavFrontendOnline"
+        and frontend.frame_shift == FRAME_MS
+        and frontend.frame_length == _FRAME_LENGTH_MS
+        and frontend.lfr_n == 1
+        # A frame that waits for its neighbours: else FunASR can miss the end of a recording.
+        and frontend.lfr_m >= 3
+        and frontend.lfr_m % 2 == 1
+    )
+
+
+def _supports_options(options: Any) -> bool:
+    """Whether the rules of `vad_decision` are those of a model's options.
+
+    Loudness must not matter, each frame of a segment must be given out once (which FunASR does
+    only when it extends segments), and it takes two frames to begin one.
+    """
+    return (
+        options.detect_mode == 1
+        and bool(options.do_extend)
+        and options.sample_rate == SAMPLE_RATE_HZ
+        and options.frame_in_ms == FRAME_MS
+        and options.frame_length_ms == _FRAME_LENGTH_MS
+        and options.decibel_thres < _QUIETEST_DB
+        and options.snr_thres < _WIDEST_DB
+        and options.fe_prior_thres < 1
+        and options.silence_pdf_num == len(options.sil_pdf_ids) > 0
+        and options.window_size_ms >= FRAME_MS
+        and options.sil_to_speech_time_thres >= 2 * FRAME_MS
+        and min(options.lookback_time_start_point, options.lookahead_time_end_point) >= 0
+        and options.max_single_segment_time >= 0
+    )
+
+
+def _supports_settings(settings: Mapping[str, Any]) -> bool:
+    return (
+        _chunk_ms(settings) >= _SHORTEST_CHUNK_MS
+        and _chunk_ms(settings) == settings.get("chunk_size", _CHUNK_MS)
+        and not settings.get("is_streaming_input", False)
+        and settings.get("is_final", True)
+        and "cache" not in settings
+        and settings.get("fs", SAMPLE_RATE_HZ) == SAMPLE_RATE_HZ
+        and settings.get("data_type", "sound") == "sound"
+        and all(limit_ms >= 0 for limit_ms, _ in _schedule(settings))
+    )

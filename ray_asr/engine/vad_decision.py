@@ -1,209 +1,258 @@
-"""FSMN-VAD's decision: from speech and silence of each frame to segments.
+"""From frames of speech and silence to segments: FunASR's FSMN-VAD rules, by jumps.
 
-Owns the state machine, from change to change of state instead of frame to frame. Must not know
-models, audio, Ray or Parquet.
+Owns the decision: which frames are speech, where segments start and end. Must not know models,
+features, FunASR's classes, Ray or Parquet.
 
-Source: `FsmnVADStreaming` of FunASR 1.4.16 (`DetectOneFrame` and what it calls), whose segments
-these are. There, Python runs for every frame of 10 ms.
+Source of the rules: `FsmnVADStreaming` of FunASR 1.4.16, which walks frame by frame. Here Python
+runs once for each change, since between two changes of the smoothed state nothing can happen but
+three things whose frame is known beforehand: the silence gets too long, the segment gets too
+long, the recording ends.
 """
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 FRAME_MS = 10
+# So near to a tie the last bit decides, and it has to be that of the same operations.
+_NEAR_TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What of `VADXOptions` the decision reads, times in frames of 10 ms.
+class DecisionRules:
+    """What decides where a segment starts and ends.
 
     Attributes:
-        window: frames over which speech is counted.
-        to_speech: as many of them begin speech.
-        to_silence: as few of them end it.
-        lookback: frames that a segment begins before the window that found it.
+        window: frames that the smoothed state looks back on, this one included.
+        speech_at: speech begins where at least this many frames of the window are speech.
+        silence_at: it ends where at most this many are.
+        lookback: frames from the start of a segment to the frame where speech begins.
         lookahead: frames of silence that a segment keeps at its end.
-        extends: whether segments are drawn out by the two.
-        longest: frames after which a segment is cut.
+        longest: a segment is cut when it has more frames than this.
+        end_silence_ms: silence after which a segment ends, counted from the end of speech.
+        schedule: (speech so far, end silence) pairs in ms, by which the end silence goes down
+            from chunk to chunk while speech goes on; without them it stays as it is.
+        schedule_offset_ms: taken off each end silence of the schedule.
+        chunk_ms: by how much "speech so far" grows with each chunk.
     """
 
-    window: int = 20
-    to_speech: int = 15
-    to_silence: int = 15
-    lookback: int = 20
-    lookahead: int = 10
-    extends: bool = True
-    longest: float = 6000.0
+    window: int
+    speech_at: int
+    silence_at: int
+    lookback: int
+    lookahead: int
+    longest: int
+    end_silence_ms: float
+    schedule: tuple[tuple[float, float], ...] = ()
+    schedule_offset_ms: float = 0.0
+    chunk_ms: float = 0.0
 
-    @property
-    def latency(self) -> int:
-        """Frames between a segment's start and the frame at which it is found."""
-        return self.window + (self.lookback if self.extends else 0)
+
+def speech_frames(
+    silence: npt.NDArray[np.float32], threshold: float, noise_power: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """Which frames are speech: 1 - p >= p ** noise_power + threshold.
+
+    FunASR takes the way over logarithms, which raises where p is exactly 0 or 1.
+
+    Args:
+        silence: `(T, S)` probabilities p of the classes that are silence; they add up.
+        threshold: by how much speech must be likelier.
+        noise_power: the exponent, which FunASR calls `speech_2_noise_ratio`.
+
+    Returns:
+        `(T,)`; a probability that is not a number is silence.
+    """
+    total = np.zeros(len(silence))
+    for column in silence.T:
+        total += column
+    noise = total if noise_power == 1.0 else total**noise_power
+    lead = 1.0 - total - noise - threshold
+    speech = lead > 0.0
+    for i in np.flatnonzero(np.abs(lead) < _NEAR_TIE):
+        p = float(total[i])
+        if 0.0 < p < 1.0:
+            louder = math.exp(math.log(p) * noise_power) + threshold
+            speech[i] = math.exp(math.log(1.0 - p)) >= louder
+    return speech
 
 
 class Decision:
-    """The segments of one recording whose frames come in order, some at a time.
+    """One recording's segments, from its frames in pieces.
 
-    Args:
-        options: of the model.
+    A frame's smoothed state looks back on `window` frames, but not past the end of the segment
+    before: there the window starts anew, as if only silence had been.
     """
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self._next = 0  # the first frame that has not been decided
-        self._speech: NDArray[np.bool_] = np.zeros(0, bool)  # from frame `_first` on
-        self._first = 0
-        self._reset_at = 0  # frames from here on are counted in the window
-        self._sounds_like_speech = False
-        self._silent = 0  # frames since the window turned silent
-        self._start = -1  # of the open segment; -1 between segments
-        self._end = 0  # frame behind the open segment so far
-        self._confirmed = 0  # last frame known to be speech
-        self._taken = 0  # frames that no later segment may begin in
+    def __init__(self, rules: DecisionRules) -> None:
+        self._rules = rules
+        self._frame = 0  # the next one to be decided
+        self._recent = np.zeros(rules.window, np.bool_)  # the frames before it
+        self._anew = 0  # the first frame that the window may see
+        self._speaking = False  # the smoothed state
+        self._start = -1  # of the segment that goes on, or -1
+        self._free = 0  # the first frame that is in no segment
+        self._quiet = 0  # while a segment goes on: where its last speech ended
+        self._ended_in_chunk = False
+        self._lasting = False  # whether a segment goes on for chunks now, and for how long
+        self._lasting_ms = 0.0
+        self._end_silence_ms = rules.end_silence_ms
+        self._follow_schedule()
 
-    @property
-    def in_speech(self) -> bool:
-        """Whether a segment is open."""
-        return self._start >= 0
-
-    def advance(
-        self, speech: NDArray[np.bool_], most_silence_ms: float, is_final: bool
+    def accept(
+        self, speech: npt.NDArray[np.bool_], borders: Sequence[int], is_final: bool
     ) -> list[tuple[int, int]]:
-        """Decide on further frames.
+        """The segments that these frames complete.
 
         Args:
-            speech: whether each of them is speech, `(F,)`.
-            most_silence_ms: silence that ends a segment, from where the window turned silent.
-            is_final: whether the last of them is the recording's last.
+            speech: `(T,)`, the frames after those of the last call.
+            borders: frames of the recording before which a chunk starts, ascending, inside or
+                at the end of these.
+            is_final: no frames follow; what goes on then ends.
 
         Returns:
-            The segments that they end, and the open one at the recording's end: (start_ms, end_ms).
+            (start, end) in ms from the start of the recording.
         """
-        if not len(speech):
-            return []
-        kept = max(self._first, self._next - self._options.window)
-        self._speech = np.concatenate([self._speech[kept - self._first :], speech])
-        self._first = kept
-        counted = np.concatenate([[0], np.cumsum(self._speech)])
-        stop = self._first + len(self._speech)
-        last = stop - 1 if is_final else -1
-        changes = _Changes(counted, self._first, self._options)
-        done: list[tuple[int, int]] = []
-        while self._next < stop:
-            at = min(changes.after(self._next, self._reset_at, self._sounds_like_speech), stop)
-            if self._next < at and self._through_like(at, last, most_silence_ms, done):
-                continue
-            if at < stop:
-                self._change(at, last, done)
-        if is_final and self._start >= 0:
-            done.append(self._segment())
-            self._start = -1
-        return done
+        windows = _Windows(self._recent, speech, self._frame, self._rules)
+        end = self._frame + len(speech)
+        found: list[tuple[int, int]] = []
+        for border in borders:
+            found += self._advance(windows, border, final=-1)
+            self._start_chunk()
+        found += self._advance(windows, end, final=end - 1 if is_final else -1)
+        self._recent = windows.last()
+        return [(start * FRAME_MS, (last + 1) * FRAME_MS) for start, last in found]
 
-    def _segment(self) -> tuple[int, int]:
-        return self._start * FRAME_MS, self._end * FRAME_MS
+    def _start_chunk(self) -> None:
+        if self._ended_in_chunk:
+            self._lasting, self._lasting_ms = False, 0.0
+        self._ended_in_chunk = False
+        if self._lasting or self._start >= 0:
+            self._lasting = True
+            self._lasting_ms += self._rules.chunk_ms
+        self._follow_schedule()
 
-    def _through_like(
-        self, stop: int, last: int, most_silence_ms: float, done: list[tuple[int, int]]
-    ) -> bool:
-        """Frames up to `stop` that leave the window as it is; whether a segment ended in them."""
-        first, options = self._next, self._options
-        self._next = stop
-        if self._start < 0:  # silence, waiting for speech
-            self._silent += stop - first
-            if stop - 1 >= options.latency:
-                self._taken = max(self._taken, stop - 1 - options.latency)
-            return False
-        until = min(stop, max(first, self._first_too_long()), stop if last < 0 else last)
-        if self._sounds_like_speech:
-            self._confirm(first, until)
-            if until < stop:
-                self._finish(until, until, done)
-            return until < stop
-        # The silence that is counted grows by a frame with each frame.
-        enough = max(first, first - self._silent - 1 - int(-most_silence_ms // FRAME_MS))
-        until = min(until, enough)
-        if options.extends:
-            self._confirm(first, min(until, first - self._silent + options.lookahead))
-        self._silent += until - first
-        if until == stop:
-            return False
-        back = 0
-        if until == enough:
-            back = int(most_silence_ms / FRAME_MS)
-            if options.extends:
-                back = max(0, back - options.lookahead - 1)
-        self._finish(until - back, until, done)
-        return True
+    def _follow_schedule(self) -> None:
+        for limit_ms, silence_ms in self._rules.schedule:
+            if self._lasting_ms <= limit_ms:
+                self._end_silence_ms = max(silence_ms - self._rules.schedule_offset_ms, 0)
+                return
 
-    def _first_too_long(self) -> int:
-        """The first frame at which the open segment has too many."""
-        return self._start + int(self._options.longest // 1)
+    def _advance(self, windows: _Windows, end: int, final: int) -> list[tuple[int, int]]:
+        """Decide the frames up to `end`; `final` is the recording's last frame, or -1."""
+        found: list[tuple[int, int]] = []
+        while self._frame < end:
+            if self._start < 0:
+                segment = self._wait(windows, end, final)
+            else:
+                segment = self._go_on(windows, end, final)
+            if segment is not None:
+                found.append(segment)
+        return found
 
-    def _confirm(self, first: int, stop: int) -> None:
-        """Frames `[first, stop)` belong to the open segment."""
-        if first >= stop:
-            return
-        self._confirmed = stop - 1
-        self._taken = max(self._taken, first) + stop - first
-        self._end = stop
+    def _wait(self, windows: _Windows, end: int, final: int) -> tuple[int, int] | None:
+        """Go to the start of the next segment."""
+        begins = windows.next_speech(self._frame, self._anew)
+        if begins >= end:
+            self._frame = end
+            return None
+        self._start = max(self._free, begins - self._rules.lookback)
+        self._speaking = True
+        self._frame = begins + 1
+        return (self._start, begins) if begins == final else None
 
-    def _finish(self, end: int, at: int, done: list[tuple[int, int]]) -> None:
-        """End the open segment with frame `end`, as is known at frame `at`; listen anew."""
-        self._confirm(self._confirmed + 1, end)
-        self._taken = max(self._taken, end) + 1
-        self._end = end + 1
-        done.append(self._segment())
-        self._start, self._confirmed, self._silent = -1, 0, 0
-        self._sounds_like_speech = False
-        self._next = self._reset_at = at + 1
-
-    def _change(self, at: int, last: int, done: list[tuple[int, int]]) -> None:
-        """The frame at which the window turns to speech or to silence."""
-        self._sounds_like_speech = not self._sounds_like_speech
-        self._silent = 0
-        self._next = at + 1
-        if self._start < 0:
-            self._start = max(self._taken, at - self._options.latency)
-            self._taken = max(self._taken, self._start) + 1
-            self._end = self._start + 1
-            self._confirm(self._start + 1, at + 1)
-            return
-        if self._sounds_like_speech:
-            self._confirm(self._confirmed + 1, at)
-        if at >= self._first_too_long() or at == last:
-            self._finish(at, at, done)
+    def _go_on(self, windows: _Windows, end: int, final: int) -> tuple[int, int] | None:
+        """Go to the next change of the smoothed state, or to the end of the segment."""
+        frame = self._frame
+        cut = max(frame, self._start + self._rules.longest)
+        if final >= 0:
+            cut = min(cut, final)
+        last = cut
+        if self._speaking:
+            change = windows.next_silence(frame, self._anew)
         else:
-            self._confirm(at, at + 1)
+            change = windows.next_speech(frame, self._anew)
+            # The longest end silence wins over the longest segment, a change of state over it.
+            patience = self._end_silence_ms
+            over = max(frame, self._quiet + max(1, math.ceil(patience / FRAME_MS)))
+            if over <= cut and over < change:
+                kept = int(patience / FRAME_MS) - self._rules.lookahead - 1
+                cut, last = over, over - max(0, kept)
+        if min(cut, change) >= end:
+            self._frame = end
+            return None
+        if cut <= change:
+            return self._end(last, cut)
+        self._speaking = not self._speaking
+        self._quiet = change
+        self._frame = change + 1
+        return None
+
+    def _end(self, last: int, decided: int) -> tuple[int, int]:
+        """End the segment with frame `last`, as is known at frame `decided`."""
+        segment = (self._start, last)
+        self._start, self._speaking = -1, False
+        self._free = last + 1
+        self._frame = self._anew = decided + 1
+        self._ended_in_chunk = True
+        return segment
 
 
-class _Changes:
-    """At which frames the window's count of speech crosses its bounds."""
+class _Windows:
+    """Where the smoothed state can change, in one piece of frames counted from `first`."""
 
-    def __init__(self, counted: NDArray[np.int64], first: int, options: Options) -> None:
-        self._counted = counted
-        self._first = first
-        self._options = options
-        frames = np.arange(len(counted) - 1)
-        sums = counted[1:] - counted[np.maximum(frames + 1 - options.window, 0)]
-        self._rising = first + np.flatnonzero(sums >= options.to_speech)
-        self._falling = first + np.flatnonzero(sums <= options.to_silence)
+    def __init__(
+        self,
+        before: npt.NDArray[np.bool_],
+        speech: npt.NDArray[np.bool_],
+        first: int,
+        rules: DecisionRules,
+    ) -> None:
+        size = self._size = rules.window
+        self._speech_at, self._silence_at = rules.speech_at, rules.silence_at
+        self._known = np.concatenate([before, speech])
+        self._offset = first - size  # the frame that `_known` starts with
+        self._end = first + len(speech)
+        self._sums = np.zeros(len(self._known) + 1, np.int64)
+        np.cumsum(self._known, out=self._sums[1:])
+        full = self._sums[1 + size :] - self._sums[1:-size]
+        self._speech = (np.flatnonzero(full >= rules.speech_at) + first).tolist()
+        self._silence = (np.flatnonzero(full <= rules.silence_at) + first).tolist()
 
-    def after(self, frame: int, reset_at: int, sounds_like_speech: bool) -> int:
-        """The first frame from `frame` on at which the window changes; a large number if none."""
-        options = self._options
-        stop = self._first + len(self._counted) - 1
-        # For a while after a reset, frames in front of it do not count.
-        while frame < min(stop, reset_at + options.window):
-            begin = max(reset_at, frame + 1 - options.window)
-            speech = self._counted[frame + 1 - self._first] - self._counted[begin - self._first]
-            if speech <= options.to_silence if sounds_like_speech else speech >= options.to_speech:
-                return frame
-            frame += 1
-        places = self._falling if sounds_like_speech else self._rising
-        index = int(np.searchsorted(places, frame))
-        return int(places[index]) if index < len(places) else stop
+    def last(self) -> npt.NDArray[np.bool_]:
+        """The frames that the next piece looks back on."""
+        return self._known[-self._size :].copy()
+
+    def next_speech(self, frame: int, anew: int) -> int:
+        """The first frame from `frame` on with speech enough; past the end if there is none.
+
+        While the window grows from `anew` on, its sum only grows.
+        """
+        if frame < anew + self._size:
+            wanted = self._before(anew) + self._speech_at
+            reached = bisect_left(self._sums, wanted) - 1 + self._offset
+            reached = max(reached, frame)
+            if reached < anew + self._size:
+                return min(reached, self._end)
+        return self._listed(self._speech, max(frame, anew + self._size))
+
+    def next_silence(self, frame: int, anew: int) -> int:
+        """The first frame from `frame` on with little speech; past the end if there is none."""
+        growing = frame < min(anew + self._size, self._end)
+        if growing and self._before(frame + 1) - self._before(anew) <= self._silence_at:
+            return frame
+        return self._listed(self._silence, max(frame, anew + self._size))
+
+    def _before(self, frame: int) -> int:
+        """Frames of speech before `frame`, of those known."""
+        return int(self._sums[frame - self._offset])
+
+    def _listed(self, frames: list[int], frame: int) -> int:
+        place = bisect_left(frames, frame)
+        return frames[place] if place < len(frames) else self._end

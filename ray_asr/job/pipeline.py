@@ -75,7 +75,10 @@ def connect(address: str | None = None, **local: Any) -> None:
 def _cluster_pool(config: Config) -> Pool:
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return fit_pool(
-        [node.get("CPU", 0.0) for node in alive], [node.get("GPU", 0.0) for node in alive], config
+        [node.get("CPU", 0.0) for node in alive],
+        [node.get("GPU", 0.0) for node in alive],
+        config,
+        sum(node.get("memory", 0.0) for node in alive) / 2**30,
     )
 
 

@@ -12,6 +12,8 @@ from ray_asr.config import Config
 from ray_asr.errors import PlanError
 
 _CORES_WELL_USED = 0.75
+# A recognizer of 220 M parameters in float32, its batch, and what Ray and Python take.
+_ACTOR_GB = 4.0
 # Detection and punctuation of one core keep up with a part of a GPU only.
 _DETECTORS_A_GPU_ACTOR, _PUNCTUATORS_A_GPU_ACTOR = 4, 2
 
@@ -38,7 +40,12 @@ class Pool:
         return self.detectors > 0
 
 
-def fit_pool(node_cpus: Sequence[float], node_gpus: Sequence[float], config: Config) -> Pool:
+def fit_pool(
+    node_cpus: Sequence[float],
+    node_gpus: Sequence[float],
+    config: Config,
+    memory_gb: float | None = None,
+) -> Pool:
     """The actors that a cluster holds with at least one core left for reading.
 
     Args:
@@ -46,6 +53,7 @@ def fit_pool(node_cpus: Sequence[float], node_gpus: Sequence[float], config: Con
         node_gpus: the GPUs of each node, in the same order.
         config: `engine.ncpu`, `job.num_actors`, `job.num_gpus` and `job.stages`; 0 means "as many
             as fit".
+        memory_gb: what the nodes' processes may use together; None where that is not known.
 
     Raises:
         PlanError: not one actor fits; says what is missing.
@@ -68,8 +76,15 @@ def fit_pool(node_cpus: Sequence[float], node_gpus: Sequence[float], config: Con
         def wasteful(ncpu: int) -> bool:
             return fitting(ncpu, kept) * ncpu < _CORES_WELL_USED * (total - kept)
 
-        # Fewer, wider actors hold fewer copies of the model; but not at the price of idle cores.
-        return config.engine.ncpu or next((n for n in (4, 3, 2) if not wasteful(n)), 1)
+        if config.engine.ncpu:
+            return config.engine.ncpu
+        # Two actors of one core do more than one of two, which wait for each other in every layer
+        # (docs/performance.md); but each holds a copy of the model.
+        enough = memory_gb is not None and fitting(1, kept) * _ACTOR_GB <= memory_gb
+        if enough and not job.num_gpus:
+            return 1
+        # Fewer, wider actors hold fewer copies; but not at the price of idle cores.
+        return next((n for n in (4, 3, 2) if not wasteful(n)), 1)
 
     kept = 3 if wants_split else 1  # for reading, and for one detector and one punctuator
     ncpu = chosen_ncpu(kept)

@@ -125,6 +125,15 @@ def test_steps_stay_together_where_there_is_no_room_beside_the_gpus_actor() -> N
         pool([4], [1], **on_gpus(1, ncpu=2, stages="split"))
 
 
+def test_actors_of_one_core_are_taken_where_memory_holds_them() -> None:
+    def with_memory(memory_gb: float, **settings: Any) -> Pool:
+        return fit_pool([9.0], [0.0], with_settings(Config(), settings), memory_gb)
+
+    assert with_memory(64.0) == Pool(8, 1)
+    assert with_memory(16.0) == Pool(2, 4)
+    assert with_memory(64.0, ncpu=2) == Pool(4, 2)
+
+
 def test_steps_are_apart_on_cpus_where_that_is_asked_for() -> None:
     assert pool([5], ncpu=2, stages="split") == Pool(1, 2, 1, 1)
 

@@ -1,135 +1,222 @@
-"""The decision, driven with speech and silence of any kind, ends where FunASR's own ends."""
+"""The decision against FunASR's own state machine, fed with the same scores."""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import math
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from funasr.models.fsmn_vad_streaming.model import FsmnVADStreaming, VADXOptions
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from ray_asr.engine.vad_decision import Decision, Options
+from ray_asr.engine.vad_decision import Decision, DecisionRules, speech_frames
 
-Chunks = list[NDArray[np.bool_]]
+RIGHT = 2  # frames that wait for their neighbours at the end of a chunk
+OPTIONS: dict[str, Any] = {
+    "max_end_silence_time": 800, "window_size_ms": 200, "sil_to_speech_time_thres": 150,
+    "speech_to_sil_time_thres": 150, "lookback_time_start_point": 200,
+    "lookahead_time_end_point": 100, "max_single_segment_time": 60_000, "speech_noise_thres": 0.6,
+    "speech_2_noise_ratio": 1.0, "sil_pdf_ids": [0], "chunk_size": 60_000, "schedule": None,
+}  # fmt: skip
 
 
-def theirs(chunks: Chunks, silences_ms: list[float], options: dict[str, Any]) -> list[Any]:
-    """FunASR's own state machine over the same frames; only its scores are made up."""
-    machine = SimpleNamespace(vad_opts=VADXOptions(**options, speech_noise_thres=0.5))
-    for name in vars(FsmnVADStreaming):
-        if not name.startswith("_") and name not in ("training", "forward", "inference"):
-            method = getattr(FsmnVADStreaming, name)
-            setattr(machine, name, method.__get__(machine))
-    cache: dict[str, Any] = {}
-    machine.init_cache(cache)
-    stats = cache["stats"]
-    stats.data_buf_all = torch.zeros(160 * sum(map(len, chunks)) + 400)
-    stats.data_buf = stats.data_buf_all
-    found: list[Any] = []
-    for number, chunk in enumerate(chunks):
-        is_final = number == len(chunks) - 1
-        if not len(chunk):
-            continue
-        stats.max_end_sil_frame_cnt_thresh = silences_ms[number]
-        scores = torch.zeros(1, len(chunk), 2)
-        scores[0, :, 0] = torch.from_numpy(np.where(chunk, 0.01, 0.99).astype(np.float32))
-        stats.scores = scores if stats.scores is None else torch.cat([stats.scores, scores], 1)
-        stats.decibel.extend([10.0] * len(chunk))
-        stats.frm_cnt += len(chunk)
-        machine.vad_opts.nn_eval_block_size = len(chunk)
-        with contextlib.redirect_stdout(io.StringIO()):
-            (machine.DetectLastFrames if is_final else machine.DetectCommonFrames)(cache=cache)
-        machine.DropCachedFrames(min(stats.data_buf_start_frame, stats.frm_cnt), cache=cache)
-        ended = []
-        for segment in stats.output_data_buf[stats.output_data_buf_offset :]:
-            whole = segment.contain_seg_start_point and segment.contain_seg_end_point
-            if is_final or whole:
-                ended.append((segment.start_ms, segment.end_ms))
-                stats.output_data_buf_offset += 1
-        found.append(ended)
+class _ScoresForSamples:
+    """A front end whose features are the scores themselves."""
+
+    fs, frame_shift, lfr_n = 16_000, 10, 1
+    supports_aligned_waveforms = True
+
+    def __init__(self, scores: np.ndarray, waveform: np.ndarray) -> None:
+        self.scores, self.waveform = torch.from_numpy(scores)[None], torch.from_numpy(waveform)
+        self.samples = self.given = 0
+
+    def __call__(
+        self, data: torch.Tensor, lengths: Any, cache: dict[str, Any], is_final: bool, **_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.samples += data.shape[1]
+        end = frames(self.samples) - (0 if is_final else RIGHT)
+        found = self.scores[:, self.given : end]
+        cache["aligned_waveforms"] = self.waveform[None, self.given * 160 : (end - 1) * 160 + 400]
+        self.given = end
+        return found, torch.tensor([found.shape[1]])
+
+
+def frames(samples: int) -> int:
+    return 1 + (samples - 400) // 160 if samples >= 400 else 0
+
+
+def theirs(scores: np.ndarray, samples: int, options: dict[str, Any], loudness: float) -> list:
+    """What FunASR's `inference` finds, its network replaced by the scores."""
+    from funasr.models.fsmn_vad_streaming.model import FsmnVADStreaming, VADXOptions
+
+    made = {key: value for key, value in options.items() if key not in ("chunk_size", "schedule")}
+    made["silence_pdf_num"] = len(options["sil_pdf_ids"])
+    model = FsmnVADStreaming.__new__(FsmnVADStreaming)
+    torch.nn.Module.__init__(model)
+    model.vad_opts = VADXOptions(**made)
+    model.encoder = lambda features, cache: features
+    rng = np.random.default_rng(samples)
+    waveform = rng.uniform(-loudness, loudness, samples).astype(np.float32)
+    dynamic = {} if options["schedule"] is None else {"silence_schedule": options["schedule"]}
+    results, _ = model.inference(
+        [torch.from_numpy(waveform)],
+        key=["recording"],
+        frontend=_ScoresForSamples(scores, waveform),
+        device="cpu",
+        chunk_size=options["chunk_size"],
+        # Given, so that short chunks do not turn the answer into events.
+        is_streaming_input=False,
+        is_final=True,
+        dynamic_silence=bool(dynamic),
+        **dynamic,
+    )
+    return [tuple(segment) for segment in results[0]["value"]]
+
+
+def ours(
+    scores: np.ndarray, samples: int, options: dict[str, Any], pieces: list[int]
+) -> list[tuple[int, int]]:
+    """Segments from the frames in pieces that end at these samples and at the last one."""
+    given = SimpleNamespace(**options)
+    window = given.window_size_ms // 10
+    decision = Decision(
+        DecisionRules(
+            window=window,
+            speech_at=given.sil_to_speech_time_thres // 10,
+            silence_at=given.speech_to_sil_time_thres // 10,
+            lookback=window + given.lookback_time_start_point // 10,
+            lookahead=given.lookahead_time_end_point // 10,
+            longest=given.max_single_segment_time // 10,
+            end_silence_ms=given.max_end_silence_time - given.speech_to_sil_time_thres,
+            schedule=tuple(given.schedule or ()),
+            schedule_offset_ms=given.speech_to_sil_time_thres,
+            chunk_ms=given.chunk_size,
+        )
+    )
+    threshold = given.speech_noise_thres if given.schedule is None else 0.5
+    speech = speech_frames(scores[:, given.sil_pdf_ids], threshold, given.speech_2_noise_ratio)
+    chunk = given.chunk_size * 16
+    found = []
+    ends = [0, *sorted(piece for piece in pieces if piece < samples), samples]
+    before = 0
+    for first, last in pairwise(ends):
+        is_final = last == samples
+        ready = frames(last) if is_final else max(before, frames(last) - RIGHT)
+        chunks = range(first // chunk + 1, last // chunk + 1)
+        borders = [frames(i * chunk) - RIGHT for i in chunks]
+        found += decision.accept(speech[before:ready], borders, is_final)
+        before = ready
     return found
 
 
-def ours(chunks: Chunks, silences_ms: list[float], options: dict[str, Any]) -> list[Any]:
-    decision = Decision(
-        Options(
-            window=options["window_size_ms"] // 10,
-            to_speech=options["sil_to_speech_time_thres"] // 10,
-            to_silence=options["speech_to_sil_time_thres"] // 10,
-            lookback=options["lookback_time_start_point"] // 10,
-            lookahead=options["lookahead_time_end_point"] // 10,
-            extends=bool(options["do_extend"]),
-            longest=options["max_single_segment_time"] / 10,
-        )
+def made_scores(runs: list[tuple[int, float]], classes: int, seed: int) -> np.ndarray:
+    """Scores `(T, classes)` in runs of frames, each with its share of frames that are speech."""
+    rng = np.random.default_rng(seed)
+    shares = np.concatenate([np.full(length, share) for length, share in runs])
+    silence = np.where(
+        rng.random(len(shares)) < shares,
+        rng.uniform(0.001, 0.3, len(shares)),
+        rng.uniform(0.1, 0.999, len(shares)),
     )
-    return [
-        decision.advance(chunk, silence_ms, number == len(chunks) - 1)
-        for number, (chunk, silence_ms) in enumerate(zip(chunks, silences_ms, strict=True))
-        if len(chunk)
-    ]
+    parts = rng.dirichlet(np.ones(classes - 1), len(shares))
+    scores = np.concatenate([silence[:, None], parts * (1 - silence[:, None])], axis=1)
+    return scores.astype(np.float32)
 
 
-@st.composite
-def frames(draw: st.DrawFn) -> NDArray[np.bool_]:
-    """Runs of speech and silence of a few frames to some seconds, at times with single errors."""
-    runs = draw(st.lists(st.one_of(st.integers(1, 6), st.integers(1, 40), st.integers(1, 400)),
-                         max_size=25))  # fmt: skip
-    speech = np.repeat(np.arange(len(runs)) % 2 == draw(st.integers(0, 1)), runs)
-    if draw(st.booleans()):
-        noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        speech ^= noise.random(len(speech)) < 0.08
-    return speech
+def tens(lowest: int, highest: int) -> st.SearchStrategy[int]:
+    return st.integers(lowest, highest).map(lambda frames: frames * 10)
 
 
-OPTIONS = st.fixed_dictionaries(
+option_sets = st.fixed_dictionaries(
     {
-        "window_size_ms": st.sampled_from([200, 100, 300]),
-        "sil_to_speech_time_thres": st.sampled_from([150, 50, 100]),
-        "speech_to_sil_time_thres": st.sampled_from([150, 50, 100]),
-        "lookback_time_start_point": st.sampled_from([200, 0, 100]),
-        "lookahead_time_end_point": st.sampled_from([100, 0, 200]),
-        "do_extend": st.sampled_from([1, 1, 0]),
-        "max_single_segment_time": st.sampled_from([30_000, 60_000, 2_000, 1_005]),
+        "max_end_silence_time": st.one_of(st.sampled_from([200, 500, 800]), st.integers(0, 1200)),
+        "window_size_ms": st.sampled_from([200, 10, 50, 400]),
+        "sil_to_speech_time_thres": st.one_of(st.just(150), tens(2, 25)),
+        "speech_to_sil_time_thres": st.one_of(st.just(150), tens(0, 25)),
+        "lookback_time_start_point": st.one_of(st.just(200), tens(0, 40)),
+        "lookahead_time_end_point": st.one_of(st.just(100), tens(0, 40)),
+        "max_single_segment_time": st.one_of(
+            st.sampled_from([60_000, 1000, 3000]), st.integers(0, 8000)
+        ),
+        "speech_noise_thres": st.sampled_from([0.6, 0.5, 0.0, 0.9, -0.2]),
+        "speech_2_noise_ratio": st.sampled_from([1.0, 0.5, 2.0]),
+        "sil_pdf_ids": st.sampled_from([[0], [0, 2], [1, 0, 2]]),
+        "chunk_size": st.sampled_from([60_000, 500, 1000, 2340]),
+        "schedule": st.one_of(
+            st.none(),
+            st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 1500)), min_size=1, max_size=5)
+            .map(sorted),
+        ),
     }
+)  # fmt: skip
+run_lists = st.lists(
+    st.tuples(st.integers(1, 150), st.sampled_from([0.0, 0.05, 0.5, 0.75, 0.8, 0.95, 1.0])),
+    min_size=1,
+    max_size=14,
 )
-SILENCE = st.sampled_from([1850.0, 850.0, 650.0, 50.0, 0.0, 455.0])
 
 
-@settings(max_examples=150, deadline=None, database=None)
-@given(st.lists(st.tuples(frames(), SILENCE), min_size=1, max_size=3), OPTIONS)
-def test_segments_are_those_of_funasr(
-    chunks: list[tuple[NDArray[np.bool_], float]], options: dict[str, Any]
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    runs=run_lists,
+    options=st.one_of(
+        option_sets, option_sets.map(lambda chosen: {**OPTIONS, "schedule": chosen["schedule"]})
+    ),
+    seed=st.integers(0, 2**32 - 1),
+    spare=st.integers(0, 159),
+    fill_chunks=st.booleans(),
+    loudness=st.sampled_from([1.0, 0.0, 1e-3]),
+    data=st.data(),
+)
+def test_segments_are_those_of_funasrs_state_machine(
+    runs: list[tuple[int, float]],
+    options: dict[str, Any],
+    seed: int,
+    spare: int,
+    fill_chunks: bool,
+    loudness: float,
+    data: st.DataObject,
 ) -> None:
-    speech, silences = [c for c, _ in chunks], [s for _, s in chunks]
-    if not len(speech[-1]):
-        speech[-1] = np.array([True])
-    assert ours(speech, silences, options) == theirs(speech, silences, options)
+    scores = made_scores(runs, 4, seed)
+    samples = (len(scores) - 1) * 160 + 400 + spare
+    chunk = options["chunk_size"] * 16
+    if fill_chunks and samples > chunk:
+        samples = samples // chunk * chunk
+        scores = scores[: frames(samples)]
+    pieces = data.draw(st.lists(st.integers(0, samples), max_size=4))
+    expected = theirs(scores, samples, options, loudness)
+    assert ours(scores, samples, options, pieces) == expected
 
 
-@pytest.mark.parametrize("pieces", [1, 7, 100])
-def test_how_frames_are_cut_into_calls_changes_nothing(pieces: int) -> None:
-    random = np.random.default_rng(2)
-    speech = np.repeat(np.arange(60) % 2 == 0, random.integers(5, 150, 60))
-    whole = Decision(Options()).advance(speech, 650.0, True)
-    decision = Decision(Options())
-    cut = np.array_split(speech, pieces)
-    found = [s for i, c in enumerate(cut) for s in decision.advance(c, 650.0, i == len(cut) - 1)]
-    assert found == whole
-    assert len(whole) > 5
+def test_a_tie_is_decided_by_the_same_operations_as_funasrs() -> None:
+    for p, threshold in [(0.2, 0.6), (0.25, 0.5), (0.05, 0.9), (0.5, 0.0)]:
+        score = np.array([[p]], np.float32)
+        told = float(score[0, 0])
+        expected = math.exp(math.log(1.0 - told)) >= math.exp(math.log(told)) + threshold
+        assert speech_frames(score, threshold).tolist() == [expected]
 
 
-def test_silence_has_no_segments() -> None:
-    assert Decision(Options()).advance(np.zeros(1000, bool), 650.0, True) == []
+def test_certain_scores_and_scores_that_are_no_numbers_are_decided() -> None:
+    scores = np.array([[0.0], [1.0], [np.nan], [-np.inf], [np.inf]], np.float32)
+    assert speech_frames(scores, 0.6).tolist()[:3] == [True, False, False]
 
 
-def test_endless_speech_is_cut_at_the_longest() -> None:
-    segments = Decision(Options(longest=500)).advance(np.ones(2000, bool), 650.0, True)
-    assert all(end - start <= 5_200 for start, end in segments)
-    assert segments[-1][1] == 20_000
+@pytest.mark.parametrize("pieces", [1, 7, 400])
+def test_pieces_of_any_length_give_the_segments_of_the_whole(pieces: int) -> None:
+    runs = [(200, 0.0), (300, 0.95), (90, 0.1), (250, 0.8), (100, 0.0), (100, 1.0)]
+    scores = made_scores(runs, 3, seed=5)
+    samples = (len(scores) - 1) * 160 + 400
+    options = {**OPTIONS, "chunk_size": 1000, "schedule": [(2000, 900), (4000, 300), (1e9, 0)]}
+    whole = ours(scores, samples, options, [])
+    cuts = np.random.default_rng(pieces).integers(0, samples, pieces).tolist()
+    assert len(whole) >= 3
+    assert ours(scores, samples, options, cuts) == whole
+
+
+def test_no_frames_at_all_are_no_segment() -> None:
+    rules = DecisionRules(20, 15, 15, 40, 10, 6000, 650)
+    assert Decision(rules).accept(np.zeros(0, np.bool_), [], is_final=True) == []
