@@ -30,6 +30,7 @@ _FLAGS: dict[str, tuple[type, str]] = {
     "language": (str, "Language given to the model."),
     "hotword": (str, "Words to favour, separated by blanks."),
     "device": (str, "cpu or cuda."),
+    "precision": (str, "auto, fp32, bf16, fp16 or int8."),
     "ncpu": (int, "Cores of each actor (0: chosen)."),
     "num_actors": (int, "Recognizing actors (0: as many as fit)."),
     "num_gpus": (float, "GPUs of each actor: 0, or 1/n to share one."),

@@ -83,7 +83,9 @@ class EngineConfig:
 class BatchConfig:
     """How much is recognized in one call of the model."""
 
-    batch_size_s: float = setting(60.0, "padded audio in one model call", "s")
+    batch_size_s: float = setting(
+        0.0, "padded audio in one model call; 0: 30 on a CPU, 300 on a GPU", "s"
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,16 @@ class Config:
     def __post_init__(self) -> None:
         _validate(self)
 
+    @property
+    def padded_s(self) -> float:
+        """`batch.batch_size_s`, or what suits the device where that is 0, in seconds.
+
+        A CPU is as fast with batches of 30 s as with larger ones, and small ones of like length
+        are padded less.
+        """
+        suited = _PADDED_S[self.engine.device.split(":")[0]]
+        return self.batch.batch_size_s or max(suited, self.engine.max_single_segment_time / 1000)
+
 
 SECTIONS: dict[str, type[Any]] = {
     "input": InputConfig,
@@ -119,6 +131,7 @@ SECTIONS: dict[str, type[Any]] = {
     "batch": BatchConfig,
     "job": JobConfig,
 }
+_PADDED_S = {"cpu": 30.0, "cuda": 300.0}
 _SECTION_OF_LEAF = {leaf.name: name for name, cls in SECTIONS.items() for leaf in fields(cls)}
 
 
@@ -163,8 +176,8 @@ def _validate(config: Config) -> None:
         f"input.max_duration_s is {config.input.max_duration_s}: use a time above 0 seconds.",
     )
     _require(
-        config.batch.batch_size_s >= 1.0,
-        f"batch.batch_size_s is {config.batch.batch_size_s}: use at least 1 second.",
+        config.batch.batch_size_s == 0 or config.batch.batch_size_s >= 1.0,
+        f"batch.batch_size_s is {config.batch.batch_size_s}: use at least 1 second, or 0 (auto).",
     )
     _require(
         job.stages in ("auto", "fused", "split"),
@@ -172,7 +185,7 @@ def _validate(config: Config) -> None:
     )
     longest_s = engine.max_single_segment_time / 1000
     _require(
-        not engine.vad_model or config.batch.batch_size_s >= longest_s,
+        not engine.vad_model or config.padded_s >= longest_s,
         f"batch.batch_size_s is {config.batch.batch_size_s:g}, less than one segment of "
         f"engine.max_single_segment_time ({longest_s:g} s): use at least {longest_s:g}, or "
         "lower that.",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
@@ -184,21 +185,49 @@ def decode_rows(
         yield run(batch.num_rows), seconds
 
 
-def in_chunks(runs: Iterable[tuple[pa.Table, float]], chunk_s: float) -> Iterator[pa.Table]:
+def in_chunks(
+    runs: Iterable[tuple[pa.Table, float]], chunk_s: float, *, sort_window: int = 1
+) -> Iterator[pa.Table]:
     """Join runs of rows up to `chunk_s` seconds and fold them; a longer one stands alone.
 
     Rows of another schema (a unit of another file) begin a new chunk.
+
+    Args:
+        runs: rows and their seconds.
+        chunk_s: seconds of a chunk.
+        sort_window: how many chunks' rows are sorted by length before they are cut into chunks, so
+            that those of like length share one; 1 leaves all rows in order.
     """
     pending: list[pa.Table] = []
     seconds = 0.0
     for run, run_s in runs:
-        if pending and (seconds + run_s > chunk_s or run.schema != pending[0].schema):
-            yield fold(pa.concat_tables(pending))
+        if pending and (seconds + run_s > sort_window * chunk_s or run.schema != pending[0].schema):
+            yield from _folded(pending, chunk_s, sort_window)
             pending, seconds = [], 0.0
         pending.append(run)
         seconds += run_s
     if pending:
-        yield fold(pa.concat_tables(pending))
+        yield from _folded(pending, chunk_s, sort_window)
+
+
+def _folded(runs: list[pa.Table], chunk_s: float, sort_window: int) -> Iterator[pa.Table]:
+    rows = pa.concat_tables(runs)
+    if sort_window == 1:
+        yield fold(rows)
+        return
+    # A long row is not decoded yet: it comes first, and alone.
+    whole_s = pc.fill_null(pc.binary_length(rows[WAVEFORM]).cast(pa.float64()), 0.0).to_numpy()
+    whole_s = whole_s / 4 / SAMPLE_RATE_HZ
+    is_long = rows[ENCODED].is_valid().to_numpy()
+    whole_s[is_long] = chunk_s
+    order = np.argsort(-whole_s, kind="stable")
+    start, seconds = 0, 0.0
+    for position, row in enumerate(order):
+        if position > start and seconds + whole_s[row] > chunk_s:
+            yield fold(rows.take(order[start:position]))
+            start, seconds = position, 0.0
+        seconds += whole_s[row]
+    yield fold(rows.take(order[start:]))
 
 
 def fold(rows: pa.Table) -> pa.Table:

@@ -42,7 +42,9 @@ from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, Provenance
 
 # A worker call holds this many model batches, so that lengths can be sorted over them.
-_BATCHES_IN_A_CHUNK = 4
+_BATCHES_IN_A_CHUNK = 8
+# Rows of as many chunks are sorted by length before they are cut into them.
+_SORT_WINDOW = 4
 # Chunks are scheduled one by one: a block of Ray's should not hold several.
 _BLOCK_BYTES = 2**20
 _MOST_BLOCKS = 10_000
@@ -100,7 +102,7 @@ def _read_bundles(
                 )
                 yield from numbered(of_unit, number)
 
-        yield from in_chunks(runs(), chunk_s)
+        yield from in_chunks(runs(), chunk_s, sort_window=_SORT_WINDOW)
 
 
 def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:
@@ -128,7 +130,7 @@ def _transcribed(
 ) -> Dataset:
     """Chunks of decoded rows through the actors, all steps in one pool or each in its own."""
     engine = replace(config.engine, ncpu=pool.ncpu)
-    batch_size_s, language = config.batch.batch_size_s, config.engine.language
+    batch_size_s, language = config.padded_s, config.engine.language
     limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
     provenance = _provenance(config)
 
@@ -172,7 +174,7 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         PlanError: the cluster has no room for one actor.
     """
     _check_models(config)
-    chunk_s = _BATCHES_IN_A_CHUNK * config.batch.batch_size_s
+    chunk_s = _BATCHES_IN_A_CHUNK * config.padded_s
     chunks = dataset.map_batches(
         partial(_decode_block, config=config.input, chunk_s=chunk_s),
         batch_size=None,
@@ -258,7 +260,7 @@ def transcribe_path(
         actors_max=pool.actors if pending else 0,
         ncpu=pool.ncpu,
         precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
-        batch_size_s=config.batch.batch_size_s,
+        batch_size_s=config.padded_s,
         model_id=provenance.model_id,
         config_fingerprint=provenance.config_fingerprint,
     )
@@ -291,7 +293,7 @@ def _run(
         }
         for units in bundle(pending, config.job.unit_mb)
     ]
-    chunk_s = _BATCHES_IN_A_CHUNK * config.batch.batch_size_s
+    chunk_s = _BATCHES_IN_A_CHUNK * config.padded_s
     context = DataContext.get_current()
     progress_bars = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False

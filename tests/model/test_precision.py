@@ -86,7 +86,7 @@ def test_half_precision_loses_no_more_either(
 def test_texts_do_not_hang_on_the_batch(
     precision: str, most_different: int, speech: list[tuple[Waveform, str]]
 ) -> None:
-    """In eight bits a last digit of float32 may round to another step: a word in a hundred texts."""
+    """In eight bits the last digit of float32 may round to another step, in a text or two."""
     engine = FunASREngine(with_precision(precision))
     engine.load()
     waveforms = [waveform for waveform, _ in speech[:60]]

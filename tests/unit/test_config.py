@@ -179,7 +179,7 @@ def test_null_is_no_model_for_models_that_may_be_left_out() -> None:
         ({"batch_size_s": 20}, "use at least 30"),
         ({"ncpu": -1}, "engine.ncpu"),
         ({"max_single_segment_time": 30}, "engine.max_single_segment_time"),
-        ({"batch_size_s": 0}, "batch.batch_size_s"),
+        ({"batch_size_s": 0.5}, "batch.batch_size_s"),
         ({"batch_size_s": float("nan")}, "batch.batch_size_s"),
         ({"unit_mb": 0}, "job.unit_mb"),
         ({"unit_mb": float("nan")}, "job.unit_mb"),
@@ -405,3 +405,11 @@ def test_a_dictionary_of_settings_shares_nothing_with_the_tree() -> None:
     config = with_settings(Config(), {"funasr_options": {"a": 1}})
     to_dict(config)["engine"]["funasr_options"]["device"] = "x"
     assert config.engine.funasr_options == {"a": 1}
+
+
+def test_the_batch_suits_the_device_and_the_longest_segment() -> None:
+    on_gpu = {"device": "cuda", "num_gpus": 1}
+    assert Config().padded_s == 30.0
+    assert with_settings(Config(), on_gpu).padded_s == 300.0
+    assert with_settings(Config(), {"max_single_segment_time": 45_000}).padded_s == 45.0
+    assert with_settings(Config(), {"batch_size_s": 90}).padded_s == 90.0

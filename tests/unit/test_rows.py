@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ray_asr.config import InputConfig
 from ray_asr.corpus.rows import (
+    ENCODED,
     ERROR_CODE,
     ERROR_MESSAGE,
     ID,
@@ -365,3 +366,33 @@ def test_rows_of_a_unit_are_numbered_through_its_runs() -> None:
     assert [n for run, _ in runs for n in run[ROW].to_pylist()] == list(range(6))
     assert {n for run, _ in runs for n in run[UNIT].to_pylist()} == {4}
     assert all(run.schema.field(ROW).type == pa.int64() for run, _ in runs)
+
+
+# --- chunks of like length
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 5))
+def test_sorted_chunks_hold_every_row_once_and_stay_within_their_seconds(
+    tenths: list[int], sort_window: int
+) -> None:
+    samples = [bytes(4 * 1600 * n) for n in tenths]
+    rows = pa.table(
+        {
+            **{name: pa.nulls(len(tenths), pa.string()) for name in TRAVELLING},
+            WAVEFORM: pa.array(samples, pa.large_binary()),
+            ENCODED: pa.nulls(len(tenths), pa.large_binary()),
+            "note": list(range(len(tenths))),
+        }
+    )
+    runs = [(rows.slice(i, 1), n / 10) for i, n in enumerate(tenths)]
+    chunks = [unfold(c) for c in in_chunks(runs, 5.0, sort_window=sort_window)]
+    notes = [note for chunk in chunks for note in chunk["note"].to_pylist()]
+    assert sorted(notes) == list(range(len(tenths)))
+    if sort_window == 1:
+        assert notes == list(range(len(tenths)))
+    for chunk in chunks:
+        mine = [tenths[note] for note in chunk["note"].to_pylist()]
+        assert sum(mine) <= 50 or len(mine) == 1
+        if sort_window > 1:
+            assert mine == sorted(mine, reverse=True)
