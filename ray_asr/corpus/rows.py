@@ -216,7 +216,9 @@ def _folded(runs: list[pa.Table], chunk_s: float, sort_window: int) -> Iterator[
         yield fold(rows)
         return
     # A long row is not decoded yet: it comes first, and alone.
-    whole_s = pc.fill_null(pc.binary_length(rows[WAVEFORM]).cast(pa.float64()), 0.0).to_numpy()
+    whole_s = pc.fill_null(
+        pc.call_function("binary_length", [rows[WAVEFORM]]).cast(pa.float64()), 0.0
+    ).to_numpy()
     whole_s = whole_s / 4 / SAMPLE_RATE_HZ
     is_long = rows[ENCODED].is_valid().to_numpy()
     whole_s[is_long] = chunk_s

@@ -43,7 +43,8 @@ class FsmnVad:
     can differ where the score of a frame lies within some 1e-5 of the threshold, since features
     and scores are rounded in another way; and it raises where a score is exactly 0 or 1.
 
-    On a GPU recordings go through the network in padded batches; a CPU is busy with one.
+    Short recordings go through the network in padded batches, long ones in pieces: memory stays
+    bounded, whatever comes.
 
     Args:
         auto: a model that `supports` allows; its weights and settings are read once, here.
@@ -89,9 +90,8 @@ class FsmnVad:
         found: list[list[tuple[int, int]]] = [[] for _ in waveforms]
         with torch.inference_mode():
             for group in self._groups([len(waveform) for waveform in waveforms]):
-                for i, segments in zip(
-                    group, self._detect_group([waveforms[i] for i in group]), strict=True
-                ):
+                of_group = self._detect_group([waveforms[i] for i in group])
+                for i, segments in zip(group, of_group, strict=True):
                     found[i] = segments
         return found
 

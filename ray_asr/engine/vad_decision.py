@@ -100,8 +100,7 @@ class Decision:
         self._free = 0  # the first frame that is in no segment
         self._quiet = 0  # while a segment goes on: where its last speech ended
         self._ended_in_chunk = False
-        self._lasting = False  # whether a segment goes on for chunks now, and for how long
-        self._lasting_ms = 0.0
+        self._lasting_ms = 0.0  # chunks that the segment which goes on has come through
         self._end_silence_ms = rules.end_silence_ms
         self._follow_schedule()
 
@@ -131,10 +130,9 @@ class Decision:
 
     def _start_chunk(self) -> None:
         if self._ended_in_chunk:
-            self._lasting, self._lasting_ms = False, 0.0
+            self._lasting_ms = 0.0
         self._ended_in_chunk = False
-        if self._lasting or self._start >= 0:
-            self._lasting = True
+        if self._start >= 0:
             self._lasting_ms += self._rules.chunk_ms
         self._follow_schedule()
 
@@ -178,7 +176,7 @@ class Decision:
             change = windows.next_silence(frame, self._anew)
         else:
             change = windows.next_speech(frame, self._anew)
-            # The longest end silence wins over the longest segment, a change of state over it.
+            # A segment that gets too quiet and too long at once is too quiet.
             patience = self._end_silence_ms
             over = max(frame, self._quiet + max(1, math.ceil(patience / FRAME_MS)))
             if over <= cut and over < change:

@@ -41,10 +41,11 @@ from ray_asr.job.summary import RunSummary, write_run
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, Provenance
 
-# A worker call holds this many model batches, so that lengths can be sorted over them.
-_BATCHES_IN_A_CHUNK = 8
-# Rows of as many chunks are sorted by length before they are cut into them.
-_SORT_WINDOW = 4
+# A worker call holds this many model batches: few, so that all actors end at the same time.
+_BATCHES_IN_A_CHUNK = 2
+# Over so much audio rows are sorted by length before they are cut into chunks, so that little is
+# padded; one reading task holds it decoded (60 MB).
+_SORTED_S = 960.0
 # Chunks are scheduled one by one: a block of Ray's should not hold several.
 _BLOCK_BYTES = 2**20
 _MOST_BLOCKS = 10_000
@@ -102,7 +103,7 @@ def _read_bundles(
                 )
                 yield from numbered(of_unit, number)
 
-        yield from in_chunks(runs(), chunk_s, sort_window=_SORT_WINDOW)
+        yield from in_chunks(runs(), chunk_s, sort_window=max(1, int(_SORTED_S / chunk_s)))
 
 
 def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:

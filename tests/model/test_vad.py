@@ -1,125 +1,234 @@
-"""Speech is found where FunASR finds it: many recordings at once, long ones, and in pieces."""
+"""Segments against FunASR's own `inference`, on speech, noise and the borders of its chunks."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from ray_asr.corpus.audio import decode
-from ray_asr.demo import speech_folder
+from ray_asr.demo import model_folder, speech_folder
 from ray_asr.engine.loading import load_auto_model
 from ray_asr.engine.vad import FsmnVad
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
+MINUTE = 60 * SAMPLE_RATE_HZ
+# The published fsmn-vad.
+PUBLISHED = {
+    "input_dim": 400, "input_affine_dim": 140, "fsmn_layers": 4, "linear_dim": 250,
+    "proj_dim": 128, "lorder": 20, "rorder": 0, "lstride": 1, "rstride": 0,
+    "output_affine_dim": 140, "output_dim": 248,
+}  # fmt: skip
 
-@pytest.fixture(scope="module", params=["fixed", "dynamic"])
-def auto(request: pytest.FixtureRequest) -> Any:
-    """The embedded model, with the end silence of its folder, and with that of FunASR's default."""
-    model = load_auto_model(
-        "demo", "vad_model", device="cpu", ncpu=1, max_single_segment_time=30_000
-    )
-    if request.param == "dynamic":
-        model.kwargs["dynamic_silence"] = True
-    return model
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """FunASR's small operations wait for each other's threads where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def load(name: str = "demo", **options: Any) -> Any:
+    return load_auto_model(name, "vad_model", device="cpu", ncpu=1, **options)
 
 
 @pytest.fixture(scope="module")
-def recordings(embedded_speech: list[dict[str, str]]) -> list[Waveform]:
-    return [decode((speech_folder() / i["audio_filepath"]).read_bytes()) for i in embedded_speech]
+def embedded() -> Any:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The published architecture with weights that find speech at random, for seconds or none."""
+    return load(str(random_model(tmp_path_factory.mktemp("vad"), PUBLISHED)))
+
+
+def random_model(folder: Path, encoder: dict[str, int], **options: Any) -> Path:
+    from funasr import AutoModel  # noqa: F401 - registers the classes
+    from funasr.register import tables
+
+    config = yaml.safe_load((model_folder("vad_model") / "config.yaml").read_text())
+    del config["max_end_silence_time"]  # FunASR then makes it shorter from chunk to chunk
+    config["model_conf"] |= {"max_single_segment_time": 60_000, **options}
+    config["encoder_conf"] = encoder
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copy(model_folder("vad_model") / "am.mvn", folder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        network = tables.encoder_classes.get("FSMN")(**encoder)
+        for parameter in network.parameters():
+            parameter *= 1.6 if parameter.ndim > 1 else 1.0
+        network.out_linear2.linear.weight[0] *= 20
+        network.out_linear2.linear.bias[0] += 4.2
+    weights = {f"encoder.{name}": weight for name, weight in network.state_dict().items()}
+    torch.save(weights, folder / "model.pt")
+    return folder
 
 
 def theirs(auto: Any, waveform: Waveform) -> list[tuple[int, int]]:
     with torch.inference_mode():
-        results, _ = auto.model.inference(
-            data_in=[torch.from_numpy(waveform)], key=["a"], **auto.kwargs
-        )
-    return [(start, end) for start, end in results[0]["value"]]
+        tensor = torch.from_numpy(np.ascontiguousarray(waveform))
+        results, _ = auto.model.inference(data_in=[tensor], key=["recording"], **auto.kwargs)
+    return [tuple(segment) for segment in results[0]["value"]]
 
 
-def ours(auto: Any, waveforms: list[Waveform]) -> list[list[tuple[int, int]]]:
-    with torch.inference_mode():
-        return FsmnVad(auto).detect(waveforms)
+@pytest.fixture(scope="module")
+def speech(embedded_speech: list[dict[str, str]]) -> list[Waveform]:
+    paths = [speech_folder() / item["audio_filepath"] for item in embedded_speech]
+    return [decode(path.read_bytes()) for path in paths]
 
 
-def spoken(recordings: list[Waveform], duration_s: float, seed: int = 0) -> Waveform:
-    """Recordings with pauses of all lengths between them."""
-    random = np.random.default_rng(seed)
+@pytest.fixture(scope="module")
+def joined(speech: list[Waveform]) -> Waveform:
+    """More than three minutes of speech with pauses of up to 3 s, in silence or noise."""
+    rng = np.random.default_rng(3)
     parts: list[Waveform] = []
-    while sum(map(len, parts)) < duration_s * SAMPLE_RATE_HZ:
-        pause = int(random.choice([500, 3_000, 16_000, 40_000]))
-        parts += [recordings[random.integers(len(recordings))], np.zeros(pause, np.float32)]
-    return np.concatenate(parts)[: int(duration_s * SAMPLE_RATE_HZ)].astype(np.float32)
+    while sum(map(len, parts)) < 3.2 * MINUTE:
+        parts.append(speech[rng.integers(len(speech))][: MINUTE // 2])
+        pause = rng.standard_normal(int(rng.uniform(0, 3) * SAMPLE_RATE_HZ))
+        parts.append((pause * rng.choice([0.0, 1e-4, 1e-2])).astype(np.float32))
+    return np.concatenate(parts)
 
 
-def test_embedded_recordings_have_funasrs_segments(auto: Any, recordings: list[Waveform]) -> None:
-    assert ours(auto, recordings) == [theirs(auto, waveform) for waveform in recordings]
-
-
-@pytest.mark.parametrize(
-    "duration_s", [59.99, 60.0, 60.0001, 60.02, 60.03, 61.0, 119.99, 120.0, 185.0, 250.0]
-)
-def test_minutes_of_speech_have_funasrs_segments(
-    auto: Any, recordings: list[Waveform], duration_s: float
+def test_every_embedded_recording_has_funasrs_segments(
+    embedded: Any, speech: list[Waveform]
 ) -> None:
-    waveform = spoken(recordings, duration_s)
-    assert ours(auto, [waveform, recordings[0]]) == [
-        theirs(auto, waveform), theirs(auto, recordings[0])
-    ]  # fmt: skip
+    found = FsmnVad(embedded).detect(speech)
+    assert found == [theirs(embedded, waveform) for waveform in speech]
+    assert sum(map(len, found)) >= len(speech) // 2
 
 
-def test_speech_without_a_pause_is_cut_as_funasr_cuts_it(
-    auto: Any, recordings: list[Waveform]
+@pytest.mark.parametrize("options", [{}, {"max_single_segment_time": 4000}])
+def test_a_recording_of_minutes_has_funasrs_segments(
+    joined: Waveform, options: dict[str, Any]
 ) -> None:
-    waveform = np.concatenate(recordings)[: 150 * SAMPLE_RATE_HZ]
-    noise = 0.01 * np.random.default_rng(0).standard_normal(len(waveform))
-    for dense in (waveform, (waveform + noise).astype(np.float32)):
-        (found,) = ours(auto, [dense])
-        assert found == theirs(auto, dense)
-        assert max(end - start for start, end in found) > 10_000
+    auto = load(**options)
+    (found,) = FsmnVad(auto).detect([joined])
+    assert len(found) > 10
+    assert found == theirs(auto, joined)
 
 
-def test_noise_hum_and_short_recordings_have_funasrs_segments(auto: Any) -> None:
-    random = np.random.default_rng(1)
-    seconds = np.arange(5 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+def test_end_silence_that_shortens_from_chunk_to_chunk_is_funasrs(joined: Waveform) -> None:
+    auto = load(max_single_segment_time=200_000, dynamic_silence=True)
+    (found,) = FsmnVad(auto).detect([joined])
+    assert found == theirs(auto, joined)
+    (fixed,) = FsmnVad(load(max_single_segment_time=200_000)).detect([joined])
+    assert found != fixed
+
+
+def test_the_published_architecture_has_funasrs_segments(
+    published: Any, joined: Waveform, speech: list[Waveform]
+) -> None:
+    waveforms = [joined[: 2 * MINUTE + 777], *speech[::8]]
+    waveforms = [waveform[: 2 * MINUTE + 777] for waveform in waveforms]
+    found = FsmnVad(published).detect(waveforms)
+    assert found == [theirs(published, waveform) for waveform in waveforms]
+    assert sum(map(len, found)) > 10
+
+
+def test_lengths_around_a_chunk_and_a_few_frames_have_funasrs_segments(
+    embedded: Any, joined: Waveform
+) -> None:
+    counts = [MINUTE + d for d in (-161, -1, 0, 1, 239, 240, 400)]
+    counts += [2 * MINUTE, 400, 559, 560, 900, 4000]
+    waveforms = [joined[5000 : 5000 + count] for count in counts]
+    expected = [theirs(embedded, waveform) for waveform in waveforms]
+    assert FsmnVad(embedded).detect(waveforms) == expected
+
+
+def test_what_is_shorter_than_a_frame_has_no_segment(embedded: Any) -> None:
+    waveforms = [np.full(count, 0.1, np.float32) for count in (0, 1, 399)]
+    vad = FsmnVad(embedded)
+    assert vad.detect(waveforms) == [[], [], []]
+    assert [vad.stream().accept(waveform, is_final=True) for waveform in waveforms] == [[], [], []]
+    assert vad.detect([]) == []
+
+
+def test_noise_silence_tones_and_clipped_speech_have_funasrs_segments(
+    embedded: Any, published: Any, joined: Waveform
+) -> None:
+    rng = np.random.default_rng(1)
+    time = np.arange(6 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    speech = joined[: 20 * SAMPLE_RATE_HZ]
     sounds = [
-        0.1 * random.standard_normal(80_000),
-        np.sign(random.standard_normal(40_000)),
-        0.5 * np.sin(2 * np.pi * 50 * seconds),
-        0.5 * np.sin(2 * np.pi * 1000 * seconds),
-        np.zeros(50_000),
-        *(0.3 * random.standard_normal(n) for n in (400, 401, 560, 719, 720, 721, 1000)),
+        np.zeros_like(time),
+        *(rng.uniform(-1, 1, time.shape) * level for level in (1e-4, 1e-2, 1.0)),
+        *(0.5 * np.sin(2 * np.pi * hz * time) for hz in (50, 440, 3000)),
+        np.sign(np.sin(2 * np.pi * 60 * time)),
+        np.clip(speech * 30, -1, 1),
+        speech * 1e-3,
+        speech + rng.standard_normal(speech.shape) * 0.02,
     ]
     waveforms = [sound.astype(np.float32) for sound in sounds]
-    assert ours(auto, waveforms) == [theirs(auto, waveform) for waveform in waveforms]
+    for auto in (embedded, published):
+        assert FsmnVad(auto).detect(waveforms) == [theirs(auto, sound) for sound in waveforms]
 
 
-def test_what_is_shorter_than_a_frame_has_no_speech(auto: Any) -> None:
-    assert ours(auto, [np.zeros(n, np.float32) for n in (0, 1, 399)]) == [[], [], []]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_pieces_have_the_segments_of_the_whole(
-    auto: Any, recordings: list[Waveform], seed: int
+@pytest.mark.parametrize("longest_piece", [1000, 50_000, 2 * MINUTE])
+def test_pieces_of_any_length_give_what_the_whole_gives(
+    embedded: Any, published: Any, joined: Waveform, longest_piece: int
 ) -> None:
-    waveform = spoken(recordings, 200.0, seed)
-    random, stream = np.random.default_rng(seed), FsmnVad(auto).stream()
-    found, position = [], 0
-    while position < len(waveform):
-        step = int(random.choice([1_000, 160_000, 500_000, 960_000]))
-        piece = waveform[position : position + step]
-        position += step
-        with torch.inference_mode():
-            found += stream.accept(piece, position >= len(waveform))
+    rng = np.random.default_rng(longest_piece)
+    waveform = joined[: max(MINUTE, longest_piece) + 12_345]
+    if longest_piece == 1000:
+        waveform = joined[: MINUTE // 6]
+    for auto in (embedded, published):
+        vad = FsmnVad(auto)
+        stream, found, start = vad.stream(), [], 0
+        while start < len(waveform):
+            end = start + int(rng.integers(0, longest_piece))
+            found += stream.accept(waveform[start:end], is_final=False)
+            start = end
+        found += stream.accept(waveform[:0], is_final=True)
+        assert [found] == vad.detect([waveform])
+
+
+def test_a_piece_that_ends_a_chunk_without_a_new_frame_loses_nothing(joined: Waveform) -> None:
+    auto = load(chunk_size=15_000, dynamic_silence=True, max_single_segment_time=200_000)
+    vad = FsmnVad(auto)
+    chunk = 15 * SAMPLE_RATE_HZ
+    cuts = [at for i in range(1, 5) for at in (i * chunk - 2, i * chunk - 1, i * chunk + 1)]
+    stream, found = vad.stream(), []
+    waveform = joined[: 5 * chunk + 99]
+    for piece in np.split(waveform, cuts):
+        found += stream.accept(piece, is_final=False)
+    found += stream.accept(waveform[:0], is_final=True)
     assert found == theirs(auto, waveform)
 
 
-def test_what_it_does_not_compute_is_left_to_funasr(auto: Any) -> None:
-    assert FsmnVad.supports(auto)
-    for name, value in {"decibel_thres": -50.0, "snr_thres": 10.0, "detect_mode": 0}.items():
-        before = getattr(auto.model.vad_opts, name)
-        setattr(auto.model.vad_opts, name, value)
-        assert not FsmnVad.supports(auto)
-        setattr(auto.model.vad_opts, name, before)
+def test_threads_and_gradients_are_left_as_they_are(embedded: Any, joined: Waveform) -> None:
+    torch.set_num_threads(2)
+    FsmnVad(embedded).detect([joined[:100_000], joined[:9000]])
+    assert torch.get_num_threads() == 2
+    assert torch.is_grad_enabled()
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"detect_mode": 0},
+        {"do_extend": 0},
+        {"snr_thres": 10},
+        {"decibel_thres": -40},
+        {"sil_to_speech_time_thres": 10},
+        {"chunk_size": 200},
+        {"is_streaming_input": True},
+        {"sil_pdf_ids": [0, 1]},
+    ],
+)
+def test_settings_that_are_not_understood_are_left_to_funasr(options: dict[str, Any]) -> None:
+    assert not FsmnVad.supports(load(**options))
+
+
+def test_a_network_that_looks_ahead_is_left_to_funasr(tmp_path: Path) -> None:
+    ahead = {**PUBLISHED, "rorder": 2, "rstride": 1}
+    assert not FsmnVad.supports(load(str(random_model(tmp_path, ahead))))
