@@ -51,19 +51,19 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load(str(random_model(tmp_path_factory.mktemp("vad"), PUBLISHED)))
 
 
-def random_model(folder: Path, encoder: dict[str, int], **options: Any) -> Path:
+def random_model(folder: Path, encoder: dict[str, int]) -> Path:
     from funasr import AutoModel  # noqa: F401 - registers the classes
     from funasr.register import tables
 
     config = yaml.safe_load((model_folder("vad_model") / "config.yaml").read_text())
     del config["max_end_silence_time"]  # FunASR then makes it shorter from chunk to chunk
-    config["model_conf"] |= {"max_single_segment_time": 60_000, **options}
+    config["model_conf"] |= {"max_single_segment_time": 60_000}
     config["encoder_conf"] = encoder
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.copy(model_folder("vad_model") / "am.mvn", folder)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        network = tables.encoder_classes.get("FSMN")(**encoder)
+        network = tables.encoder_classes["FSMN"](**encoder)
         for parameter in network.parameters():
             parameter *= 1.6 if parameter.ndim > 1 else 1.0
         network.out_linear2.linear.weight[0] *= 20

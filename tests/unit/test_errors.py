@@ -15,6 +15,7 @@ SENTENCE_ERRORS = [
     errors.PlanError,
     errors.TooManyFailuresError,
     errors.EngineFatalError,
+    errors.BatchTooLargeError,
 ]
 
 

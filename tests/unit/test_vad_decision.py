@@ -142,7 +142,7 @@ def made_options(rng: np.random.Generator) -> dict[str, Any]:
     options = {
         **OPTIONS,
         "chunk_size": int(rng.choice([60_000, 500, 1000, 2340])),
-        "max_single_segment_time": int(rng.choice([60_000, 3000, rng.integers(0, 9000)])),
+        "max_single_segment_time": [60_000, 3000, int(rng.integers(0, 9000))][rng.integers(3)],
     }
     if rng.random() < 0.5:
         options |= {
