@@ -7,7 +7,7 @@ error; nothing is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,11 @@ def decode_rows(
 
 
 def in_chunks(
-    runs: Iterable[tuple[pa.Table, float]], chunk_s: float, *, sort_window: int = 1
+    runs: Iterable[tuple[pa.Table, float]],
+    chunk_s: float,
+    *,
+    sort_window: int = 1,
+    batches: int = 1,
 ) -> Iterator[pa.Table]:
     """Join runs of rows up to `chunk_s` seconds and fold them; a longer one stands alone.
 
@@ -194,23 +198,32 @@ def in_chunks(
 
     Args:
         runs: rows and their seconds.
-        chunk_s: seconds of a chunk.
+        chunk_s: seconds of a chunk; padded ones (count x longest) where rows are sorted.
         sort_window: how many chunks' rows are sorted by length before they are cut into chunks, so
             that those of like length share one; 1 leaves all rows in order.
+        batches: how many batches of the model a sorted chunk holds, filled one after the other.
+            What is sorted last ends in chunks of one batch and then of half a one, so that those
+            who share the work end at the same time.
     """
     pending: list[pa.Table] = []
     seconds = 0.0
     for run, run_s in runs:
         if pending and (seconds + run_s > sort_window * chunk_s or run.schema != pending[0].schema):
-            yield from _folded(pending, chunk_s, sort_window)
+            yield from _folded(pending, chunk_s, sort_window, batches, is_last=False)
             pending, seconds = [], 0.0
         pending.append(run)
         seconds += run_s
     if pending:
-        yield from _folded(pending, chunk_s, sort_window)
+        yield from _folded(pending, chunk_s, sort_window, batches, is_last=True)
 
 
-def _folded(runs: list[pa.Table], chunk_s: float, sort_window: int) -> Iterator[pa.Table]:
+# At the end, what is left is at least so many chunks, until they are as small as they may be.
+_CHUNKS_LEFT = 4
+
+
+def _folded(
+    runs: list[pa.Table], chunk_s: float, sort_window: int, batches: int, *, is_last: bool
+) -> Iterator[pa.Table]:
     rows = pa.concat_tables(runs)
     if sort_window == 1:
         yield fold(rows)
@@ -223,13 +236,32 @@ def _folded(runs: list[pa.Table], chunk_s: float, sort_window: int) -> Iterator[
     is_long = rows[ENCODED].is_valid().to_numpy()
     whole_s[is_long] = chunk_s
     order = np.argsort(-whole_s, kind="stable")
-    start, seconds = 0, 0.0
-    for position, row in enumerate(order):
-        if position > start and seconds + whole_s[row] > chunk_s:
-            yield fold(rows.take(order[start:position]))
-            start, seconds = position, 0.0
-        seconds += whole_s[row]
-    yield fold(rows.take(order[start:]))
+    start = 0
+    for end in _chunk_ends(whole_s[order].tolist(), chunk_s / batches, batches, is_last):
+        yield fold(rows.take(order[start:end]))
+        start = end
+
+
+def _chunk_ends(
+    durations_s: Sequence[float], batch_s: float, batches: int, is_last: bool
+) -> Iterator[int]:
+    """Behind which positions of falling `durations_s` a chunk ends."""
+    left_s = sum(durations_s)
+    full, count, longest_s = batches, 0, 0.0  # batches of this chunk, and the one being filled
+    for position, duration_s in enumerate(durations_s):
+        if not count or longest_s * (count + 1) > batch_s:
+            full, count, longest_s = full + 1, 0, duration_s
+            if full > batches:
+                if position:
+                    yield position
+                full = 1
+                if is_last and left_s < _CHUNKS_LEFT * batches * batch_s:
+                    batches = 1
+                if is_last and left_s < _CHUNKS_LEFT * batch_s:
+                    batch_s, is_last = batch_s / 2, False
+        count += 1
+        left_s -= duration_s
+    yield len(durations_s)
 
 
 def fold(rows: pa.Table) -> pa.Table:

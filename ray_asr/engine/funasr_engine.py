@@ -53,6 +53,7 @@ class FunASREngine:
         self._vad: Any = None
         self._fast_vad: Any = None
         self._punc: Any = None
+        self._in_step: Any = None
         self._recognizer: Any = None
         self._features: Any = None
         self.precision = "fp32"
@@ -79,6 +80,7 @@ class FunASREngine:
             self._prepare_vad()
         if config.punc_model:
             self._punc = load_auto_model(config.punc_model, "punc_model", **common, **named)
+            self._prepare_punctuation()
         self._keep_threads()
 
     def _prepare_recognizer(self) -> None:
@@ -105,6 +107,14 @@ class FunASREngine:
 
         if FsmnVad.supports(self._vad):
             self._fast_vad = FsmnVad(self._vad)
+
+    def _prepare_punctuation(self) -> None:
+        from ray_asr.engine.attention import fuse_attention
+        from ray_asr.engine.punctuation import LockstepPunctuation
+
+        if LockstepPunctuation.supports(self._punc):
+            fuse_attention(self._punc.model)
+            self._in_step = LockstepPunctuation(self._punc)
 
     def _keep_threads(self) -> None:
         """Hold torch to `ncpu` threads, whatever a model set while it was loaded."""
@@ -244,15 +254,22 @@ class FunASREngine:
     def punctuate(self, texts: Sequence[str]) -> list[str]:
         if self._punc is None:
             return list(texts)
-        return [self._punctuated(text) for text in texts]
+        spoken = [i for i, text in enumerate(texts) if text.strip()]
+        with_words = [texts[i] for i in spoken]
+        if self._in_step is not None:
+            with self._computing():
+                better = self._in_step(with_words)
+        else:
+            better = [self._punctuated(text) for text in with_words]
+        punctuated = [""] * len(texts)
+        for i, text in zip(spoken, better, strict=True):
+            punctuated[i] = text or texts[i]
+        return punctuated
 
     def _punctuated(self, text: str) -> str:
-        if not text.strip():
-            return ""
         # FunASR fetches a text that begins like a URL; a blank in front keeps it a text.
         results = self._infer(self._punc, [f" {text}"], key=["text"])
-        punctuated = str(results[0]["text"]).strip() if results else ""
-        return punctuated or text
+        return str(results[0]["text"]).strip() if results else ""
 
 
 class _Batch:

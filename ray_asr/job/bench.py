@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,25 @@ def _measured(
         root = Path(folder)
         spec |= write_audio(root, 60 * options.minutes, options.container)
         rows = [Row(case, _reason_to_skip(case, options)) for case in cases]
-        _run_all(rows, spec, root, options)
-    facts = {**machine(spec["cores"]), "options": dataclasses.asdict(options)}
-    facts |= {"audio_s": spec["audio_s"], "utterances": spec["utterances"]}
-    result = report(rows, facts)
-    if json_file is not None:
-        text = json.dumps(result, indent=2, ensure_ascii=False)
-        Path(json_file).write_text(f"{text}\n", encoding="utf-8")
-    return table(result)
+        facts = {**machine(spec["cores"]), "options": dataclasses.asdict(options)}
+        facts |= {"audio_s": spec["audio_s"], "utterances": spec["utterances"]}
+
+        def keep() -> dict[str, Any]:
+            result = report(rows, facts)
+            if json_file is not None:
+                text = json.dumps(result, indent=2, ensure_ascii=False)
+                part = Path(f"{json_file}.part")
+                part.write_text(f"{text}\n", encoding="utf-8")
+                part.replace(json_file)
+            return result
+
+        try:
+            _run_all(rows, spec, root, options, after_each=keep)
+        except KeyboardInterrupt:
+            if any(row.results for row in rows):
+                logger.warning("stopped; what was measured until then:\n%s", table(keep()))
+            raise
+        return table(keep())
 
 
 def _benchmarks_folder() -> Path | None:
@@ -160,7 +171,13 @@ def _search_path(case: Case) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
-def _run_all(rows: list[Row], spec: dict[str, Any], root: Path, options: BenchOptions) -> None:
+def _run_all(
+    rows: list[Row],
+    spec: dict[str, Any],
+    root: Path,
+    options: BenchOptions,
+    after_each: Callable[[], object],
+) -> None:
     """Choose each case's variant, then repetition 1 of all cases, and so on."""
     runs = 0
 
@@ -206,6 +223,7 @@ def _run_all(rows: list[Row], spec: dict[str, Any], root: Path, options: BenchOp
                 measured = run(row, row.variant, what)
                 if measured is not None:
                     row.add(measured, spec["audio_s"])
+        after_each()
 
 
 def _wall_s(measured: Measured) -> float:

@@ -103,7 +103,12 @@ def _read_bundles(
                 )
                 yield from numbered(of_unit, number)
 
-        yield from in_chunks(runs(), chunk_s, sort_window=max(1, int(_SORTED_S / chunk_s)))
+        yield from in_chunks(
+            runs(),
+            chunk_s,
+            sort_window=max(1, int(_SORTED_S / chunk_s)),
+            batches=_BATCHES_IN_A_CHUNK,
+        )
 
 
 def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:

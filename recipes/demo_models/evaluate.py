@@ -7,6 +7,7 @@ embedded files are a part of the same sets, in other formats.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 import jiwer
 import numpy as np
@@ -39,8 +40,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--announcements", type=int, default=300)
     parser.add_argument("--show", type=int, default=8, help="wrong transcripts to show of each set")
+    parser.add_argument("--precision", default="fp32", help="as the setting engine.precision")
     args = parser.parse_args()
-    engine = FunASREngine(EngineConfig(model="demo", vad_model="demo", punc_model="demo", ncpu=1))
+    trio = EngineConfig(model="demo", vad_model="demo", punc_model="demo", ncpu=1)
+    engine = FunASREngine(dataclasses.replace(trio, precision=args.precision))
     worker = TranscribeWorker(lambda: engine, 60.0, "en", Provenance("demo", "", ""))
     prompts = [(p.prompt_id, p.words, read_g722(p.path)) for p in split(load_prompts())[1]]
     for name, items in (

@@ -34,6 +34,7 @@ from ray_asr.corpus.rows import (
 )
 from ray_asr.corpus.units import list_units
 from ray_asr.errors import DataError, ErrorCode
+from ray_asr.job.batching import group_by_padded_seconds
 from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA
 from tests.fakes import tone, wav_bytes, write_input
 
@@ -371,28 +372,40 @@ def test_rows_of_a_unit_are_numbered_through_its_runs() -> None:
 # --- chunks of like length
 
 
-@settings(max_examples=60, deadline=None, database=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 5))
-def test_sorted_chunks_hold_every_row_once_and_stay_within_their_seconds(
-    tenths: list[int], sort_window: int
-) -> None:
-    samples = [bytes(4 * 1600 * n) for n in tenths]
+def rows_of(tenths: list[int]) -> list[tuple[pa.Table, float]]:
     rows = pa.table(
         {
             **{name: pa.nulls(len(tenths), pa.string()) for name in TRAVELLING},
-            WAVEFORM: pa.array(samples, pa.large_binary()),
+            WAVEFORM: pa.array([bytes(4 * 1600 * n) for n in tenths], pa.large_binary()),
             ENCODED: pa.nulls(len(tenths), pa.large_binary()),
             "note": list(range(len(tenths))),
         }
     )
-    runs = [(rows.slice(i, 1), n / 10) for i, n in enumerate(tenths)]
-    chunks = [unfold(c) for c in in_chunks(runs, 5.0, sort_window=sort_window)]
-    notes = [note for chunk in chunks for note in chunk["note"].to_pylist()]
+    return [(rows.slice(i, 1), n / 10) for i, n in enumerate(tenths)]
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 3))
+def test_sorted_chunks_hold_every_row_once_and_stay_within_their_batches(
+    tenths: list[int], sort_window: int, batches: int
+) -> None:
+    found = in_chunks(rows_of(tenths), 5.0 * batches, sort_window=sort_window, batches=batches)
+    chunks = [unfold(chunk)["note"].to_pylist() for chunk in found]
+    assert all(chunks)
+    notes = [note for chunk in chunks for note in chunk]
     assert sorted(notes) == list(range(len(tenths)))
     if sort_window == 1:
         assert notes == list(range(len(tenths)))
     for chunk in chunks:
-        mine = [tenths[note] for note in chunk["note"].to_pylist()]
-        assert sum(mine) <= 50 or len(mine) == 1
-        if sort_window > 1:
+        mine = [tenths[note] for note in chunk]
+        if sort_window == 1:
+            assert sum(mine) <= 50 * batches or len(mine) == 1
+        else:
             assert mine == sorted(mine, reverse=True)
+            groups = group_by_padded_seconds([tenth / 10 for tenth in mine], 5.0)
+            assert len(groups) <= batches
+
+
+def test_the_last_chunks_are_small_so_that_all_who_work_end_together() -> None:
+    chunks = list(in_chunks(rows_of([10] * 200), 20.0, sort_window=8, batches=2))
+    assert [unfold(chunk).num_rows for chunk in chunks] == [20] * 8 + [10, 5, 5, 5, 5, 5, 5]
