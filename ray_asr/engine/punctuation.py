@@ -58,7 +58,7 @@ class LockstepPunctuation:
         return [result.result() for result in results]
 
     def _answer(self, seats: Sequence[_Seat]) -> None:
-        """One forward pass for the pieces of all `seats`; each gets its own scores `(1, T, marks)`."""
+        """One forward pass for all pieces; each seat gets its own scores `(1, T, marks)`."""
         import torch
 
         lengths = torch.cat([seat.length for seat in seats])
