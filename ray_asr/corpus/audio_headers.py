@@ -53,6 +53,8 @@ class Header:
             promise that a decoder can be held to.
         sample_rate_hz: of `promised_samples`.
         codec: of an Ogg file with one logical stream: "opus", "vorbis", or "" for anything else.
+        channels: of `pcm16`.
+        pcm16: the samples of a WAV of plain 16-bit integers, which need no decoder; None otherwise.
         open_size_at: offset of a WAV data size of 0 that stands for "until the end".
         problem: why the bytes cannot be whole, as code and sentence; None where nothing was found.
     """
@@ -63,6 +65,8 @@ class Header:
     promised_samples: int | None = None
     sample_rate_hz: int = 0
     codec: str = ""
+    channels: int = 0
+    pcm16: memoryview | None = None
     open_size_at: int | None = None
     problem: tuple[ErrorCode, str] | None = None
 
@@ -121,6 +125,7 @@ def _kind(data: memoryview) -> str:
 
 def _wav(data: memoryview) -> Header:
     position, bytes_per_s, size64 = 12, 0, None
+    rate = channels = 0  # of 16-bit integers
     while True:
         tag, size = struct.unpack_from("<4sI", data, position)
         body = position + 8
@@ -129,8 +134,10 @@ def _wav(data: memoryview) -> Header:
         if tag == b"ds64":
             size64 = struct.unpack_from("<Q", data, body + 8)[0]
         if tag == b"fmt ":
-            code, _, rate, mean_rate, align = struct.unpack_from("<HHIIH", data, body)
-            bytes_per_s = rate * align if code in _WAV_LINEAR else mean_rate
+            code, count, hz, mean_rate, align, bits = struct.unpack_from("<HHIIHH", data, body)
+            bytes_per_s = hz * align if code in _WAV_LINEAR else mean_rate
+            if code == 1 and bits == 16 and align == 2 * count and count:
+                rate, channels = hz, count
         position = body + size + (size & 1)
     there = len(data) - body
     if size == 0xFFFFFFFF and size64 is not None:
@@ -143,7 +150,10 @@ def _wav(data: memoryview) -> Header:
     if size > there:
         raise _CutError
     duration_s = size / bytes_per_s if bytes_per_s else None
-    return Header(WAV, data, duration_s, open_size_at=open_size_at)
+    if not channels or open_size_at is not None:
+        return Header(WAV, data, duration_s, open_size_at=open_size_at)
+    pcm16 = data[body : body + size - size % (2 * channels)]
+    return Header(WAV, data, duration_s, sample_rate_hz=rate, channels=channels, pcm16=pcm16)
 
 
 def _only_chunks(data: memoryview, position: int) -> bool:
