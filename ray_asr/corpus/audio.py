@@ -105,7 +105,7 @@ class _Samples:
     """
 
     def __init__(self, expected_s: float | None) -> None:
-        room_s = 30.0 if expected_s is None else min(30.0, expected_s)
+        room_s = 30.0 if expected_s is None else max(0.0, min(30.0, expected_s))
         self._buffer: Waveform = np.empty(int(room_s * SAMPLE_RATE_HZ) + 1, np.float32)
         self._count = 0
 
