@@ -124,6 +124,45 @@ def pack(
 
 
 @cli.command()
+@click.argument("source", required=False)
+@_with_settings_flags
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Load models once.")
+@click.option("--price-per-cpu-hour", type=float, default=None, help="Of one core, any currency.")
+@click.option("--price-per-gpu-hour", type=float, default=None, help="Of one GPU, any currency.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@_ADDRESS
+def plan(
+    source: str | None,
+    address: str | None,
+    config_file: str | None,
+    sets: tuple[str, ...],
+    measure: bool,
+    price_per_cpu_hour: float | None,
+    price_per_gpu_hour: float | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Say what transcribe would start, why each number, and what it would take; a dry run.
+
+    Example: ray-asr plan shards/ --price-per-cpu-hour 0.05
+    """
+    from ray_asr.job.dry_run import dry_run
+
+    report = dry_run(
+        source,
+        _config(config_file, sets, flags),
+        address,
+        measure=measure,
+        price_per_cpu_hour=price_per_cpu_hour,
+        price_per_gpu_hour=price_per_gpu_hour,
+    )
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(report.table())
+
+
+@cli.command()
 @click.argument("source")
 @click.argument("output")
 @_with_settings_flags
@@ -205,6 +244,25 @@ def bench(cases: str, hours: float | None, json_file: str | None, **options: Any
     if hours is not None:
         options["minutes"] = 60 * hours
     click.echo(run_bench(BenchOptions(cases=names, **options), json_file))
+
+
+@cli.command()
+@click.option("--workloads", default=50, show_default=True, help="Jobs on paper.")
+@click.option("--seed", default=0, show_default=True, help="Of the jobs.")
+@click.option("--price-per-actor-hour", default=0.0, show_default=True, help="Any currency.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def simulate(workloads: int, seed: int, price_per_actor_hour: float, as_json: bool) -> None:
+    """Compare the scaling policy with Ray's rule, fixed sizes and hindsight, on clusters on paper.
+
+    Example: ray-asr simulate --workloads 10
+    """
+    from ray_asr.control.simulate import SimulationOptions, run_simulation
+
+    result = run_simulation(SimulationOptions(workloads, seed, price_per_actor_hour))
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(result.table())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -68,7 +68,7 @@ class EngineConfig:
     precision: str = setting(
         "auto", "what the recognizer computes in: auto, fp32, bf16, fp16 or int8", decides_text=True
     )
-    ncpu: int = setting(0, "compute threads an actor; 0: up to 4, as the cluster allows", "cores")
+    ncpu: int = setting(0, "compute threads an actor; 0: as few as memory allows", "cores")
     funasr_options: dict[str, Any] = field(
         default_factory=dict[str, Any],
         metadata={
@@ -97,9 +97,32 @@ class JobConfig:
         "auto",
         "detection and punctuation in the recognizing actors or in pools: auto, fused, split",
     )
-    num_actors: int = setting(0, "recognizing actors; 0: as many as fit", "actors")
+    num_actors: int = setting(
+        0, "recognizing actors, at the start where it scales; 0: as many as fit", "actors"
+    )
     num_gpus: float = setting(0.0, "GPUs an actor: 0, or 1/n", "GPUs")
     max_failed_ratio: float = setting(0.5, "more failed rows than this end with exit code 5", "")
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """How the job follows what it measures of itself."""
+
+    autoscale: bool = setting(True, "change the number of actors while it runs")
+    min_actors: int = setting(
+        0, "never fewer recognizing actors; 0: 1 if autoscaling, else all", "actors"
+    )
+    max_actors: int = setting(0, "never more recognizing actors; 0: as many as fit", "actors")
+    reserve_cores: int = setting(
+        -1, "cores of each node kept for the system and for reading; -1: automatic", "cores"
+    )
+    pin_cores: bool = setting(False, "give each actor cores that no other actor uses")
+    baseline: str = setting("", 'a baseline.json of `ray-asr tune`; "" for none')
+    sample_interval_s: float = setting(1.0, "time between two samples of a node", "s")
+    actor_timeout_s: float = setting(
+        300.0, "no actor within so long, while work waits, ends the job", "s"
+    )
+    vary_batch: bool = setting(True, "change batch_size_s while it runs")
 
 
 @dataclass(frozen=True)
@@ -110,6 +133,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     job: JobConfig = field(default_factory=JobConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -130,6 +154,7 @@ SECTIONS: dict[str, type[Any]] = {
     "engine": EngineConfig,
     "batch": BatchConfig,
     "job": JobConfig,
+    "control": ControlConfig,
 }
 _PADDED_S = {"cpu": 30.0, "cuda": 300.0}
 _SECTION_OF_LEAF = {leaf.name: name for name, cls in SECTIONS.items() for leaf in fields(cls)}
@@ -155,6 +180,30 @@ def _check_precision(engine: EngineConfig) -> None:
         f"engine.precision is {engine.precision}, which engine.device={engine.device} does not "
         f"compute in: use {' or '.join(_PRECISIONS[kind])}.",
     )
+
+
+def _check_control(control: ControlConfig, num_actors: int) -> None:
+    least, most = control.min_actors, control.max_actors
+    for name in ("min_actors", "max_actors"):
+        actors = getattr(control, name)
+        _require(actors >= 0, f"control.{name} is {actors}: use 0 (automatic) or more.")
+    _require(
+        most == 0 or least <= most,
+        f"control.min_actors is {least}, more than control.max_actors ({most}): lower the one or "
+        "raise the other.",
+    )
+    _require(
+        num_actors == 0 or least <= num_actors <= (most or num_actors),
+        f"job.num_actors is {num_actors}, outside control.min_actors ({least}) and "
+        f"control.max_actors ({most}): start between them.",
+    )
+    _require(
+        control.reserve_cores >= -1,
+        f"control.reserve_cores is {control.reserve_cores}: use -1 (automatic), 0 or more.",
+    )
+    for name in ("sample_interval_s", "actor_timeout_s"):
+        seconds = getattr(control, name)
+        _require(seconds > 0, f"control.{name} is {seconds:g}: use a time above 0 seconds.")
 
 
 def _validate(config: Config) -> None:
@@ -192,6 +241,7 @@ def _validate(config: Config) -> None:
     )
     _require(job.unit_mb > 0, f"job.unit_mb is {job.unit_mb}: use a size above 0 MiB.")
     _require(job.num_actors >= 0, f"job.num_actors is {job.num_actors}: use 0 (automatic) or more.")
+    _check_control(config.control, job.num_actors)
     parts = 1 / job.num_gpus if 0 < job.num_gpus < 1 else job.num_gpus
     _require(
         job.num_gpus >= 0 and abs(parts - round(parts)) < 1e-6,

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
+from ray_asr.config import Config
+from ray_asr.control.plan import ClusterResources, Node, Plan, make_plan
 from ray_asr.corpus.rows import (
     ENCODED,
     ENCODED_NAME,
@@ -261,3 +263,9 @@ def write_input(
 def worker_of(engine: Engine, batch_size_s: float = 60.0, language: str = "en") -> TranscribeWorker:
     """A worker around `engine` as an actor would hold it."""
     return TranscribeWorker(lambda: engine, batch_size_s, language, PROVENANCE)
+
+
+def planned(config: Config, cores: int = 2) -> Plan:
+    """A plan for a cluster of one machine that is not there."""
+    node = Node(ray_cpus=cores + 1, cores=cores, physical_cores=cores, numa_nodes=1, memory_gb=16.0)
+    return make_plan(ClusterResources((node,), 1.0), None, config)

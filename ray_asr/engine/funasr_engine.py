@@ -25,6 +25,7 @@ from ray_asr.engine.loading import load_auto_model
 from ray_asr.engine.overlap import in_turn, overlapped
 from ray_asr.engine.padding import silence_padding
 from ray_asr.engine.protocol import SpeechStream
+from ray_asr.engine.threads import keep_torch_threads, limit_threads
 from ray_asr.errors import BatchTooLargeError, EngineFatalError
 from ray_asr.schema import SAMPLE_RATE_HZ, Recognition, Span, Waveform
 
@@ -62,6 +63,7 @@ class FunASREngine:
         config = self._config
         if config.ncpu < 1:
             raise EngineFatalError("an engine needs at least one core: engine.ncpu is 0.")
+        limit_threads(config.ncpu)
         common: dict[str, Any] = {"device": config.device, "ncpu": config.ncpu}
         named: dict[str, Any] = {"hub": config.hub, "model_revision": config.model_revision}
         if config.model:
@@ -118,10 +120,7 @@ class FunASREngine:
 
     def _keep_threads(self) -> None:
         """Hold torch to `ncpu` threads, whatever a model set while it was loaded."""
-        import torch
-
-        if torch.get_num_threads() != self._config.ncpu:
-            torch.set_num_threads(self._config.ncpu)
+        keep_torch_threads(self._config.ncpu)
 
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:

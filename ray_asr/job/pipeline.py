@@ -24,6 +24,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
 from ray_asr.config import Config, EngineConfig, InputConfig, deciding_settings, fingerprint
+from ray_asr.control.plan import Plan
 from ray_asr.corpus.resume import claim_output, parts_done
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
 from ray_asr.corpus.units import Unit, bundle, check_columns, list_units, open_filesystem
@@ -34,9 +35,9 @@ from ray_asr.engine.threads import thread_environment
 from ray_asr.errors import RayAsrError, TooManyFailuresError
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.parts import PartWriter
-from ray_asr.job.pool import Pool, fit_pool
 from ray_asr.job.progress import Progress
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
+from ray_asr.job.steering import plan_run
 from ray_asr.job.summary import RunSummary, write_run
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, Provenance
@@ -55,12 +56,14 @@ MakeEngine = Callable[[EngineConfig], Engine]
 logger = logging.getLogger(__name__)
 
 
-def connect(address: str | None = None, **local: Any) -> None:
+def connect(address: str | None = None, config: Config | None = None, **local: Any) -> None:
     """Use the Ray that is there, or start one on this machine.
 
     Args:
         address: a cluster's address; "local" starts one of its own; None takes what
             `RAY_ADDRESS` or a running cluster offers, and starts one where there is none.
+        config: where it asks for a number of actors, one's own Ray has slots for them, whatever the
+            machine has.
         local: what `ray.init` is given besides, where it starts one.
     """
     if ray.is_initialized():
@@ -70,19 +73,10 @@ def connect(address: str | None = None, **local: Any) -> None:
         # Reading takes a few percent of a core: on one machine it has a share of the cores that
         # the actors have, and a slot beside them.
         cores = len(os.sched_getaffinity(0))
-        quiet |= {"num_cpus": cores + 1, "include_dashboard": False, **local}
+        asked = config.job.num_actors * max(config.engine.ncpu, 1) if config else 0
+        quiet |= {"num_cpus": max(cores, asked) + 1, "include_dashboard": False, **local}
         address = "local"
     ray.init(address=address, **quiet)
-
-
-def _cluster_pool(config: Config) -> Pool:
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return fit_pool(
-        [node.get("CPU", 0.0) for node in alive],
-        [node.get("GPU", 0.0) for node in alive],
-        config,
-        sum(node.get("memory", 0.0) for node in alive) / 2**30,
-    )
 
 
 def _read_bundles(
@@ -123,7 +117,7 @@ def _provenance(config: Config) -> Provenance:
     return Provenance(model_id, revision, fingerprint(config))
 
 
-def _check_models(config: Config) -> None:
+def check_models(config: Config) -> None:
     """Say at once what is wrong with a model folder, before anything starts."""
     engine = config.engine
     for kind in ("model", "vad_model", "punc_model"):
@@ -132,11 +126,11 @@ def _check_models(config: Config) -> None:
 
 
 def _transcribed(
-    chunks: Dataset, config: Config, pool: Pool, make_engine: MakeEngine = FunASREngine
+    chunks: Dataset, config: Config, plan: Plan, make_engine: MakeEngine = FunASREngine
 ) -> Dataset:
     """Chunks of decoded rows through the actors, all steps in one pool or each in its own."""
-    engine = replace(config.engine, ncpu=pool.ncpu)
-    batch_size_s, language = config.padded_s, config.engine.language
+    engine = replace(config.engine, ncpu=plan.ncpu)
+    batch_size_s, language = plan.batch_size_s, config.engine.language
     limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
     provenance = _provenance(config)
 
@@ -155,19 +149,19 @@ def _transcribed(
             runtime_env={"env_vars": thread_environment(engine.ncpu)},
         )
 
-    num_gpus = config.job.num_gpus
-    if not pool.split:
+    num_gpus = plan.num_gpus
+    if not plan.split:
         more = (language, provenance, limits)
-        return through(chunks, TranscribeWorker, engine, pool.actors, num_gpus, *more)
+        return through(chunks, TranscribeWorker, engine, plan.recognize.start, num_gpus, *more)
     beside = replace(engine, model="", device="cpu", precision="auto", ncpu=1)
     detecting = replace(beside, vad_model=engine.vad_model, punc_model="")
     punctuating = replace(beside, vad_model="", punc_model=engine.punc_model)
-    rows = through(chunks, DetectStage, detecting, pool.detectors, 0.0, limits)
+    rows = through(chunks, DetectStage, detecting, plan.detect.start, 0.0, limits)
     # It has the detector too: for long recordings, which it searches while it recognizes.
     recognizing = replace(engine, punc_model="")
-    rows = through(rows, RecognizeStage, recognizing, pool.actors, num_gpus, limits)
+    rows = through(rows, RecognizeStage, recognizing, plan.recognize.start, num_gpus, limits)
     more = (limits, language, provenance)
-    return through(rows, PunctuateStage, punctuating, pool.punctuators, 0.0, *more)
+    return through(rows, PunctuateStage, punctuating, plan.punctuate.start, 0.0, *more)
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -179,8 +173,9 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         ConfigError: a model folder is not one.
         PlanError: the cluster has no room for one actor.
     """
-    _check_models(config)
-    chunk_s = _BATCHES_IN_A_CHUNK * config.padded_s
+    check_models(config)
+    plan = plan_run(config)
+    chunk_s = _BATCHES_IN_A_CHUNK * plan.batch_size_s
     chunks = dataset.map_batches(
         partial(_decode_block, config=config.input, chunk_s=chunk_s),
         batch_size=None,
@@ -188,7 +183,7 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         num_cpus=1,
     )
     chunks.context.target_max_block_size = _BLOCK_BYTES
-    return _transcribed(chunks, config, _cluster_pool(config))
+    return _transcribed(chunks, config, plan)
 
 
 def transcribe_path(
@@ -207,7 +202,7 @@ def transcribe_path(
         ConfigError, DataError, PlanError: said before anything is started or written.
         TooManyFailuresError: more rows failed than allowed; everything is written.
     """
-    _check_models(config)
+    check_models(config)
     filesystem, path = open_filesystem(source)
     units = list_units(
         filesystem,
@@ -223,8 +218,8 @@ def transcribe_path(
     }
     out_filesystem, folder = open_filesystem(output)
     parts_done(out_filesystem, folder, settings)  # refuse what is another's before Ray starts
-    connect(address)
-    pool = _cluster_pool(config)
+    connect(address, config)
+    plan = plan_run(config)
     done = claim_output(out_filesystem, folder, settings)
     pending = [unit for unit in units if unit.part_name not in done]
     rows_in, rows_left = sum(u.num_rows for u in units), sum(u.num_rows for u in pending)
@@ -243,7 +238,7 @@ def transcribe_path(
     psutil.cpu_percent()
     started = time.monotonic()
     if pending:
-        _run(source, pending, config, pool, writer, rows_left, make_engine)
+        _run(source, pending, config, plan, writer, rows_left, make_engine)
     wall_s = time.monotonic() - started
     cpu_percent = psutil.cpu_percent()
     tally = writer.received
@@ -263,10 +258,10 @@ def transcribe_path(
         rtfx=tally.audio_ms / 1000 / wall_s if pending else 0.0,
         cpu_percent_mean=cpu_percent if one_node and pending else None,
         gpu_percent_mean=None,
-        actors_max=pool.actors if pending else 0,
-        ncpu=pool.ncpu,
+        actors_max=plan.recognize.start if pending else 0,
+        ncpu=plan.ncpu,
         precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
-        batch_size_s=config.padded_s,
+        batch_size_s=plan.batch_size_s,
         model_id=provenance.model_id,
         config_fingerprint=provenance.config_fingerprint,
     )
@@ -284,7 +279,7 @@ def _run(
     source: str,
     pending: Sequence[Unit],
     config: Config,
-    pool: Pool,
+    plan: Plan,
     writer: PartWriter,
     rows_left: int,
     make_engine: MakeEngine,
@@ -299,7 +294,7 @@ def _run(
         }
         for units in bundle(pending, config.job.unit_mb)
     ]
-    chunk_s = _BATCHES_IN_A_CHUNK * config.padded_s
+    chunk_s = _BATCHES_IN_A_CHUNK * plan.batch_size_s
     context = DataContext.get_current()
     progress_bars = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False
@@ -313,7 +308,7 @@ def _run(
         )
         chunks.context.target_max_block_size = _BLOCK_BYTES
         progress = Progress(rows_left)
-        transcripts = _transcribed(chunks, config, pool, make_engine)
+        transcripts = _transcribed(chunks, config, plan, make_engine)
         for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
             writer.add(table)
             progress.update(writer.received.rows, writer.received.audio_ms)

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from ray_asr.corpus import rows as columns
 from ray_asr.engine.protocol import Engine
+from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.utterance import PRECISION, from_table, to_table
-from ray_asr.job.worker import Steps, load_error, transcribed
+from ray_asr.job.worker import BATCH_SIZE, Steps, load_error, transcribed
 from ray_asr.schema import Provenance
 
 
@@ -23,12 +24,13 @@ class _Stage:
 
     Args:
         make_engine: builds the engine; called once, in the actor.
-        batch_size_s: padded audio in one call of the recognizer, in seconds.
+        batch_size_s: padded audio in one call of the recognizer, in seconds, and its limits where
+            it may change.
         limits: how long recordings and their segments may be.
     """
 
     def __init__(
-        self, make_engine: Callable[[], Engine], batch_size_s: float, limits: Limits
+        self, make_engine: Callable[[], Engine], batch_size_s: BatchBounds | float, limits: Limits
     ) -> None:
         self._engine = engine = make_engine()
         self._steps = Steps(engine, batch_size_s, limits)
@@ -60,7 +62,9 @@ class RecognizeStage(_Stage):
         rows = from_table(brought)
         self._steps.recognize(rows)
         precision = self._engine.precision
-        yield columns.fold(to_table(rows, brought, precision, keep_audio=False))
+        found = to_table(rows, brought, precision, keep_audio=False)
+        sizes = pa.array([self._steps.batch_size_s] * found.num_rows, pa.float64())
+        yield columns.fold(found.append_column(BATCH_SIZE, sizes))
 
 
 class PunctuateStage(_Stage):
@@ -77,7 +81,7 @@ class PunctuateStage(_Stage):
     def __init__(
         self,
         make_engine: Callable[[], Engine],
-        batch_size_s: float,
+        batch_size_s: BatchBounds | float,
         limits: Limits,
         language: str,
         provenance: Provenance,
@@ -92,5 +96,8 @@ class PunctuateStage(_Stage):
         rows = from_table(brought)
         self._steps.punctuate(rows)
         transcripts = [row.transcript(self._language) for row in rows]
-        precision = brought.column(PRECISION)[0].as_py() if brought.num_rows else ""
-        yield transcribed(transcripts, self._provenance, brought, precision)
+        precision, batch_size_s = "", 0.0
+        if brought.num_rows:
+            precision = brought.column(PRECISION)[0].as_py()
+            batch_size_s = brought.column(BATCH_SIZE)[0].as_py()
+        yield transcribed(transcripts, self._provenance, brought, precision, batch_size_s)

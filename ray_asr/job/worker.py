@@ -7,16 +7,19 @@ batches once memory has set it. Must not know FunASR (it sees the `Engine` proto
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import psutil
 import pyarrow as pa
 
 from ray_asr.corpus import rows as columns
 from ray_asr.engine.protocol import Engine
 from ray_asr.errors import BatchTooLargeError, EngineFatalError, ErrorCode, RayAsrError, RowError
+from ray_asr.job.batch_size import BatchBounds, BatchSize
 from ray_asr.job.batching import group_by_padded_seconds, scatter
 from ray_asr.job.long_recording import Limits, LongRecording
 from ray_asr.job.utterance import IN_WORK, PRECISION, Utterance, from_table
@@ -32,6 +35,9 @@ from ray_asr.schema import (
 T = TypeVar("T")
 R = TypeVar("R")
 
+# In the metadata of a table of transcripts: padded seconds that batches had come to by then.
+BATCH_SIZE = "_batch_size_s"
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,15 +46,29 @@ class Steps:
 
     Args:
         engine: what computes.
-        batch_size_s: padded audio in one call of the recognizer, in seconds; comes down when the
-            device's memory does not hold it.
+        batch_size_s: padded audio in one call of the recognizer, in seconds: where it starts and
+            how far it may change, or one number; comes down when memory does not hold it.
         limits: how long recordings and their segments may be.
+        memory_share: how much of the memory that it computes in is taken; None: not known.
     """
 
-    def __init__(self, engine: Engine, batch_size_s: float, limits: Limits) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        batch_size_s: BatchBounds | float,
+        limits: Limits,
+        memory_share: Callable[[], float | None] | None = None,
+    ) -> None:
         self._engine = engine
         self._limits = limits
-        self.batch_size_s = batch_size_s
+        self._size = BatchSize(batch_size_s)
+        self._memory_share = memory_share or host_memory_share
+        self._broken = 0
+
+    @property
+    def batch_size_s(self) -> float:
+        """Padded seconds that batches have come to."""
+        return self._size.settled_s
 
     def detect(self, rows: Sequence[Utterance]) -> None:
         """Find the speech of every decoded row."""
@@ -95,14 +115,23 @@ class Steps:
         self, owners: Sequence[Utterance], waveforms: Sequence[Waveform]
     ) -> list[Recognition]:
         durations_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]
-        groups = group_by_padded_seconds(durations_s, self.batch_size_s)
+        groups = group_by_padded_seconds(durations_s, self._size.current_s)
         batches = [[waveforms[i] for i in group] for group in groups]
+        started = time.monotonic()
+        broken = self._broken
         # Their results are asked for one after the other, while the next batches are prepared.
         outcomes = self._engine.recognize_all(batches)
         results = [
             self._of_group([owners[i] for i in group], batch, outcome)
             for group, batch, outcome in zip(groups, batches, outcomes, strict=True)
         ]
+        if groups and broken == self._broken:  # what was done twice says nothing of the size
+            self._size.observe(
+                max(len(batch) * _longest_s(batch) for batch in batches),
+                sum(durations_s),
+                time.monotonic() - started,
+                self._memory_share(),
+            )
         return scatter(groups, results)
 
     def _of_group(
@@ -115,13 +144,14 @@ class Steps:
         result, error = self._attempt(lambda: _checked(outcome(), batch))
         if result is not None:
             return result
+        self._broken += 1
         if len(batch) == 1:
             self._fail(owners[0], error)
             return [Recognition("")]
         parts = len(batch)
         if isinstance(error, BatchTooLargeError):
             parts = 2
-            self._shrink(len(batch) * max(map(len, batch)) / SAMPLE_RATE_HZ)
+            self._shrink(len(batch) * _longest_s(batch))
         recognized: list[Recognition] = []
         for part in _cut_in(parts, range(len(batch))):
             if all(owners[i].error for i in part):  # lost already: their text goes nowhere
@@ -134,8 +164,7 @@ class Steps:
 
     def _shrink(self, too_large_s: float) -> None:
         """Batches from now on are at most half of one that did not fit."""
-        if too_large_s / 2 < self.batch_size_s:
-            self.batch_size_s = too_large_s / 2
+        if self._size.too_large(too_large_s):
             logger.warning(
                 "a batch of %.0f padded seconds does not fit the memory: from here on at most "
                 "%.0f s; set batch.batch_size_s to that to have it from the start.",
@@ -183,7 +212,8 @@ class TranscribeWorker:
 
     Args:
         make_engine: builds the engine; called once, in the actor.
-        batch_size_s: padded audio in one call of the recognizer, in seconds.
+        batch_size_s: padded audio in one call of the recognizer, in seconds, and its limits where
+            it may change.
         language: what the `language` column says.
         provenance: what every row says of how it was made.
         limits: how long recordings and their segments may be.
@@ -192,7 +222,7 @@ class TranscribeWorker:
     def __init__(
         self,
         make_engine: Callable[[], Engine],
-        batch_size_s: float,
+        batch_size_s: BatchBounds | float,
         language: str,
         provenance: Provenance,
         limits: Limits | None = None,
@@ -211,7 +241,8 @@ class TranscribeWorker:
             raise self._load_error
         rows = columns.unfold(chunk)
         transcripts = self.transcribe(rows)
-        yield transcribed(transcripts, self._provenance, rows, self._engine.precision)
+        precision, batch_size_s = self._engine.precision, self._steps.batch_size_s
+        yield transcribed(transcripts, self._provenance, rows, precision, batch_size_s)
 
     def transcribe(self, table: pa.Table) -> list[Transcript]:
         """One transcript for each decoded row, in order, whatever happens to it."""
@@ -220,6 +251,11 @@ class TranscribeWorker:
         self._steps.recognize(rows)
         self._steps.punctuate(rows)
         return [row.transcript(self._language) for row in rows]
+
+
+def host_memory_share() -> float:
+    """How much of the machine's memory is taken."""
+    return psutil.virtual_memory().percent / 100
 
 
 def load_error(engine: Engine) -> RayAsrError | None:
@@ -232,17 +268,22 @@ def load_error(engine: Engine) -> RayAsrError | None:
 
 
 def transcribed(
-    transcripts: Sequence[Transcript], provenance: Provenance, brought: pa.Table, precision: str
+    transcripts: Sequence[Transcript],
+    provenance: Provenance,
+    brought: pa.Table,
+    precision: str,
+    batch_size_s: float,
 ) -> pa.Table:
     """The output contract's columns, and behind them what the rows brought.
 
-    What the recognizer computed in stands in the schema's metadata: `auto` is known there only.
+    What the recognizer computed in, and with which batches, stands in the schema's metadata: it is
+    known there only.
     """
     table = transcripts_to_table(transcripts, provenance)
     for name in brought.column_names:
-        if name not in IN_WORK:
+        if name not in (*IN_WORK, BATCH_SIZE):
             table = table.append_column(brought.field(name), brought.column(name))
-    return table.replace_schema_metadata({PRECISION: precision})
+    return table.replace_schema_metadata({PRECISION: precision, BATCH_SIZE: f"{batch_size_s:g}"})
 
 
 def _checked(results: list[R], items: Sequence[Any]) -> list[R]:
@@ -250,6 +291,10 @@ def _checked(results: list[R], items: Sequence[Any]) -> list[R]:
     if len(results) != len(items):
         raise ValueError(f"the engine gave {len(results)} results for {len(items)} inputs")
     return results
+
+
+def _longest_s(batch: Sequence[Waveform]) -> float:
+    return max(map(len, batch)) / SAMPLE_RATE_HZ
 
 
 def _cut_in(parts: int, positions: Sequence[int]) -> list[Sequence[int]]:

@@ -11,7 +11,7 @@ import ray_asr
 from ray_asr import cli, errors
 from ray_asr.config import SECTIONS, Config
 from ray_asr.job import pipeline
-from tests.fakes import write_input
+from tests.fakes import planned, write_input
 
 VERBS = ["demo", "pack", "transcribe", "score"]
 
@@ -29,8 +29,10 @@ def quiet() -> Iterator[None]:
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Nothing here starts Ray; whoever would is noted."""
     connected: list[str | None] = []
-    monkeypatch.setattr(pipeline, "connect", lambda address=None, **_: connected.append(address))
-    monkeypatch.setattr(pipeline, "_cluster_pool", lambda config: pipeline.Pool(1, 1))
+    monkeypatch.setattr(
+        pipeline, "connect", lambda address=None, *_, **__: connected.append(address)
+    )
+    monkeypatch.setattr(pipeline, "plan_run", planned)
     return connected
 
 

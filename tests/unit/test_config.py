@@ -48,6 +48,15 @@ OTHER: dict[str, Any] = {
     "job.stages": "split",
     "job.num_actors": 7,
     "job.max_failed_ratio": 0.1,
+    "control.autoscale": False,
+    "control.min_actors": 2,
+    "control.max_actors": 9,
+    "control.reserve_cores": 1,
+    "control.pin_cores": True,
+    "control.baseline": "baseline.json",
+    "control.sample_interval_s": 5.0,
+    "control.actor_timeout_s": 60.0,
+    "control.vary_batch": False,
 }
 TOGETHER = {"engine.device": "cuda", "job.num_gpus": 0.5}
 

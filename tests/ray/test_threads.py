@@ -1,0 +1,132 @@
+"""Actors that recognize on a real Ray compute in no more threads than they were granted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from ray_asr.engine.threads import thread_environment
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+# A compute thread is one that had more than this share of a core over an interval. Ray's own
+# threads, and one that waits for another at the end of an operation, have far less.
+COMPUTES = 0.2
+INTERVAL_S = 0.5
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def make_actor(engine_ncpu: int, environment: dict[str, str]) -> Any:
+    """An actor with the embedded models; made here, so that its process gets the class whole."""
+
+    @ray.remote(num_cpus=1, runtime_env={"env_vars": environment})
+    class Recognizes:
+        def __init__(self) -> None:
+            from ray_asr.config import EngineConfig
+            from ray_asr.engine.funasr_engine import FunASREngine
+            from ray_asr.engine.threads import limit_threads
+
+            limit_threads(engine_ncpu)
+            config = EngineConfig(
+                model="demo", vad_model="demo", punc_model="demo", ncpu=engine_ncpu
+            )
+            self.engine = FunASREngine(config)
+            self.engine.load()
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def work(self, seconds: float) -> int:
+            """All three steps, over and over, as a worker does them."""
+            noise = np.random.default_rng(0)
+            waveforms = [noise.normal(0, 0.1, 16_000 * 8).astype(np.float32) for _ in range(16)]
+            calls = 0
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                self.engine.detect_speech(waveforms)
+                for heard in self.engine.recognize_all([waveforms[:8], waveforms[8:]]):
+                    heard()
+                self.engine.punctuate(["the train at platform two is late this morning"] * 8)
+                calls += 1
+            return calls
+
+        def multiply(self, seconds: float) -> None:
+            """Operations large enough for all of torch's threads."""
+            import torch
+
+            matrix = torch.rand(1500, 1500)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                matrix @ matrix
+
+    return Recognizes.remote()
+
+
+def cpu_ticks(pid: int) -> Counter[int]:
+    """User and system time of each thread so far."""
+    ticks: Counter[int] = Counter()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        ticks[int(stat.parent.name)] = int(fields[11]) + int(fields[12])
+    return ticks
+
+
+def compute_threads(actors: list[Any], method: str, seconds: float) -> list[list[int]]:
+    """For each interval in which all work, how many threads of each actor computed."""
+    pids = ray.get([actor.pid.remote() for actor in actors])
+    working = [getattr(actor, method).remote(seconds) for actor in actors]
+    time.sleep(1.0)  # the first call of all begins its threads
+    counts: list[list[int]] = []
+    before, at = [cpu_ticks(pid) for pid in pids], time.monotonic()
+    while not ray.wait(working, num_returns=1, timeout=INTERVAL_S)[0]:
+        after, now = [cpu_ticks(pid) for pid in pids], time.monotonic()
+        least = COMPUTES * (now - at) / TICK_S
+        counts.append(
+            [
+                sum(t - b[i] > least for i, t in a.items())
+                for b, a in zip(before, after, strict=True)
+            ]
+        )
+        before, at = after, now
+    ray.get(working)
+    return counts
+
+
+def ended(actors: list[Any]) -> None:
+    for actor in actors:
+        ray.kill(actor)
+
+
+def test_actors_of_one_core_compute_in_one_thread_each() -> None:
+    # One of them was started with an environment that says more.
+    actors = [make_actor(1, thread_environment(1)), make_actor(1, thread_environment(4))]
+    try:
+        for method in ("work", "multiply"):
+            counts = compute_threads(actors, method, 5.0)
+            assert len(counts) >= 4
+            assert max(max(each) for each in counts) == 1
+            assert any(each == [1, 1] for each in counts)  # both were seen at work
+    finally:
+        ended(actors)
+
+
+def test_an_actor_of_two_cores_computes_in_two_threads_and_no_more() -> None:
+    actors = [make_actor(2, thread_environment(2))]
+    try:
+        recognizing = compute_threads(actors, "work", 5.0)
+        assert len(recognizing) >= 4
+        assert max(each[0] for each in recognizing) <= 2
+        # What is granted is used where an operation is large enough, and this measurement sees it.
+        assert max(each[0] for each in compute_threads(actors, "multiply", 5.0)) == 2
+    finally:
+        ended(actors)
