@@ -247,6 +247,51 @@ def bench(cases: str, hours: float | None, json_file: str | None, **options: Any
 
 
 @cli.command()
+@click.argument("source")
+@_with_settings_flags
+@click.option("--sample-minutes", default=3.0, show_default=True, help="Of audio for each actor.")
+@click.option("--budget-minutes", default=10.0, show_default=True, help="No run begins later.")
+@click.option("--repeat", default=3, show_default=True, help="Repetitions of the best settings.")
+@click.option("--precisions", default="", help="To be tried, with commas; texts hang on them.")
+@click.option("--out", default="baseline.json", show_default=True, help="The baseline's file.")
+@click.option("--check", is_flag=True, help="Measure that file's best setting again.")
+@click.option("--tolerance", default=0.1, show_default=True, help="For --check, a share.")
+@click.option("--work-folder", default="", help="That every node sees, where there are several.")
+@_ADDRESS
+def tune(
+    source: str,
+    address: str | None,
+    config_file: str | None,
+    sets: tuple[str, ...],
+    sample_minutes: float,
+    budget_minutes: float,
+    repeat: int,
+    precisions: str,
+    out: str,
+    check: bool,
+    tolerance: float,
+    work_folder: str,
+    **flags: Any,
+) -> None:
+    """Measure settings on a sample of your audio and keep the best as a baseline.
+
+    With --check it exits with 1 where the baseline's best has become slower than the tolerance.
+
+    Example: ray-asr tune shards/ --out baseline.json
+    """
+    from ray_asr.job.tune import TuneOptions, run_tune
+
+    tried = tuple(name.strip() for name in precisions.split(",") if name.strip())
+    options = TuneOptions(
+        sample_minutes, budget_minutes, repeat, tried, out, check, tolerance, work_folder
+    )
+    result = run_tune(source, _config(config_file, sets, flags), options, address)
+    click.echo(result.text)
+    if result.slower:
+        raise click.exceptions.Exit(int(ExitCode.UNEXPECTED))
+
+
+@cli.command()
 @click.option("--workloads", default=50, show_default=True, help="Jobs on paper.")
 @click.option("--seed", default=0, show_default=True, help="Of the jobs.")
 @click.option("--price-per-actor-hour", default=0.0, show_default=True, help="Any currency.")

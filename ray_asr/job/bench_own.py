@@ -95,6 +95,9 @@ def _config(spec: dict[str, Any]) -> Config:
         "punc_model": spec["punc_model"],
         "device": device,
         "num_gpus": 0.0 if device == "cpu" else 1.0,
+        # All actors from the start: the clock begins when the last of them has loaded.
+        "autoscale": False,
+        "vary_batch": False,
     }
     if "precision" in spec["options"]:
         settings["precision"] = spec["options"]["precision"]

@@ -20,6 +20,7 @@ from ray_asr.corpus.rows import ROW, UNIT
 from ray_asr.corpus.units import Unit
 from ray_asr.errors import RayAsrError
 from ray_asr.job.utterance import PRECISION
+from ray_asr.job.worker import BATCH_SIZE
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
 
@@ -52,6 +53,7 @@ class PartWriter:
     Attributes:
         received: the rows so far.
         precisions: what recognizers computed them in.
+        batch_size_s: padded seconds of a batch, as the last of them say; 0 where none did.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, folder: str, units: Sequence[Unit]) -> None:
@@ -62,12 +64,15 @@ class PartWriter:
         self._done: set[int] = set()
         self.received = Tally()
         self.precisions: set[str] = set()
+        self.batch_size_s = 0.0
         self.written = 0
 
     def add(self, table: pa.Table) -> None:
         """Take transcripts of one or several units; write the units that they complete."""
         self.received.add(table)
-        self.precisions |= {(table.schema.metadata or {}).get(PRECISION.encode(), b"").decode()}
+        metadata = table.schema.metadata or {}
+        self.precisions |= {metadata.get(PRECISION.encode(), b"").decode()}
+        self.batch_size_s = float(metadata.get(BATCH_SIZE.encode(), b"0")) or self.batch_size_s
         for number in table[UNIT].unique().to_pylist():
             if number in self._done:
                 raise RayAsrError(

@@ -1,7 +1,7 @@
 """The job: units or a dataset through Ray Data to transcripts.
 
-Owns the Ray connection, the graph of operators, and the loop that takes transcripts and has parts
-written. Must not know what is inside a model.
+Owns the Ray connection, and the loop that takes transcripts and has parts written. The operators
+are in `graph`, how many actors there are in `steering`. Must not know what is inside a model.
 """
 
 from __future__ import annotations
@@ -12,46 +12,35 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-import psutil
-import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import DataContext, Dataset
 from ray.exceptions import RayError
 
-from ray_asr.config import Config, EngineConfig, InputConfig, deciding_settings, fingerprint
+from ray_asr.config import Config, deciding_settings, fingerprint
 from ray_asr.control.plan import Plan
 from ray_asr.corpus.resume import claim_output, parts_done
-from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
-from ray_asr.corpus.units import Unit, bundle, check_columns, list_units, open_filesystem
+from ray_asr.corpus.units import Unit, bundle, list_units, open_filesystem
 from ray_asr.engine.funasr_engine import FunASREngine
-from ray_asr.engine.loading import model_identity, resolve_model
-from ray_asr.engine.protocol import Engine
-from ray_asr.engine.threads import thread_environment
+from ray_asr.engine.loading import resolve_model
 from ray_asr.errors import RayAsrError, TooManyFailuresError
-from ray_asr.job.long_recording import Limits
+from ray_asr.job.graph import (
+    MakeEngine,
+    chunks_of_bundles,
+    chunks_of_rows,
+    provenance,
+    recognizing_operator,
+    transcripts_of,
+)
 from ray_asr.job.parts import PartWriter
 from ray_asr.job.progress import Progress
-from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
-from ray_asr.job.steering import plan_run
+from ray_asr.job.steering import Steering, plan_run
 from ray_asr.job.summary import RunSummary, write_run
-from ray_asr.job.worker import TranscribeWorker
-from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, Provenance
+from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
-# A worker call holds this many model batches: few, so that all actors end at the same time.
-_BATCHES_IN_A_CHUNK = 2
-# Over so much audio rows are sorted by length before they are cut into chunks, so that little is
-# padded; one reading task holds it decoded (60 MB).
-_SORTED_S = 960.0
-# Chunks are scheduled one by one: a block of Ray's should not hold several.
-_BLOCK_BYTES = 2**20
 _MOST_BLOCKS = 10_000
-
-MakeEngine = Callable[[EngineConfig], Engine]
 
 logger = logging.getLogger(__name__)
 
@@ -79,89 +68,12 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
     ray.init(address=address, **quiet)
 
 
-def _read_bundles(
-    items: pa.Table, config: InputConfig, source: str, chunk_s: float
-) -> Iterator[Any]:
-    """The read and decode task: the units of one bundle as chunks of decoded rows."""
-    filesystem, _ = open_filesystem(source)
-    for text in items["bundle"].to_pylist():
-
-        def runs(text: str = text) -> Iterator[tuple[pa.Table, float]]:
-            for number, fields in json.loads(text):
-                fields["row_groups"] = tuple(fields["row_groups"])
-                fields["rows"] = tuple(fields["rows"])
-                of_unit = (
-                    run
-                    for batch in read_unit(filesystem, Unit(**fields))
-                    for run in decode_rows(batch, config, chunk_s)
-                )
-                yield from numbered(of_unit, number)
-
-        yield from in_chunks(
-            runs(),
-            chunk_s,
-            sort_window=max(1, int(_SORTED_S / chunk_s)),
-            batches=_BATCHES_IN_A_CHUNK,
-        )
-
-
-def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:
-    """The decode task over a dataset of one's own: a block as chunks of decoded rows."""
-    check_columns("the dataset", block.schema, config.id_column, config.audio_column)
-    runs = (run for batch in block.to_batches() for run in decode_rows(batch, config, chunk_s))
-    yield from in_chunks(runs, chunk_s)
-
-
-def _provenance(config: Config) -> Provenance:
-    model_id, revision = model_identity(config.engine)
-    return Provenance(model_id, revision, fingerprint(config))
-
-
 def check_models(config: Config) -> None:
     """Say at once what is wrong with a model folder, before anything starts."""
     engine = config.engine
     for kind in ("model", "vad_model", "punc_model"):
         if name := getattr(engine, kind):
             resolve_model(name, kind)
-
-
-def _transcribed(
-    chunks: Dataset, config: Config, plan: Plan, make_engine: MakeEngine = FunASREngine
-) -> Dataset:
-    """Chunks of decoded rows through the actors, all steps in one pool or each in its own."""
-    engine = replace(config.engine, ncpu=plan.ncpu)
-    batch_size_s, language = plan.batch_size_s, config.engine.language
-    limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
-    provenance = _provenance(config)
-
-    def through(
-        rows: Dataset, stage: Any, engine: EngineConfig, actors: int, num_gpus: float, *more: Any
-    ) -> Dataset:
-        return rows.map_batches(
-            stage,
-            fn_constructor_args=(partial(make_engine, engine), batch_size_s, *more),
-            batch_size=1,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            num_cpus=engine.ncpu,
-            num_gpus=num_gpus or None,
-            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-            runtime_env={"env_vars": thread_environment(engine.ncpu)},
-        )
-
-    num_gpus = plan.num_gpus
-    if not plan.split:
-        more = (language, provenance, limits)
-        return through(chunks, TranscribeWorker, engine, plan.recognize.start, num_gpus, *more)
-    beside = replace(engine, model="", device="cpu", precision="auto", ncpu=1)
-    detecting = replace(beside, vad_model=engine.vad_model, punc_model="")
-    punctuating = replace(beside, vad_model="", punc_model=engine.punc_model)
-    rows = through(chunks, DetectStage, detecting, plan.detect.start, 0.0, limits)
-    # It has the detector too: for long recordings, which it searches while it recognizes.
-    recognizing = replace(engine, punc_model="")
-    rows = through(rows, RecognizeStage, recognizing, plan.recognize.start, num_gpus, limits)
-    more = (limits, language, provenance)
-    return through(rows, PunctuateStage, punctuating, plan.punctuate.start, 0.0, *more)
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -175,15 +87,11 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
     """
     check_models(config)
     plan = plan_run(config)
-    chunk_s = _BATCHES_IN_A_CHUNK * plan.batch_size_s
-    chunks = dataset.map_batches(
-        partial(_decode_block, config=config.input, chunk_s=chunk_s),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=1,
-    )
-    chunks.context.target_max_block_size = _BLOCK_BYTES
-    return _transcribed(chunks, config, plan)
+    chunks = chunks_of_rows(dataset, config, plan)
+    steering = Steering(config, plan, recognizing_operator(plan))
+    transcripts = transcripts_of(chunks, config, plan, announce=steering.control.name)
+    steering.keep_on(transcripts.context)
+    return transcripts
 
 
 def transcribe_path(
@@ -235,15 +143,13 @@ def transcribe_path(
             "they stay as they are.", len(done) - known, output,
         )  # fmt: skip
     writer = PartWriter(out_filesystem, folder, pending)
-    psutil.cpu_percent()
+    steering = Steering(config, plan, recognizing_operator(plan), rows_left)
     started = time.monotonic()
     if pending:
-        _run(source, pending, config, plan, writer, rows_left, make_engine)
+        _run(source, pending, config, plan, steering, writer, rows_left, make_engine)
     wall_s = time.monotonic() - started
-    cpu_percent = psutil.cpu_percent()
     tally = writer.received
-    one_node = sum(node["Alive"] for node in ray.nodes()) == 1
-    provenance = _provenance(config)
+    by = provenance(config)
     summary = RunSummary(
         run_id=time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6],
         output=output,
@@ -256,16 +162,17 @@ def transcribe_path(
         audio_s=tally.audio_ms / 1000,
         wall_s=wall_s,
         rtfx=tally.audio_ms / 1000 / wall_s if pending else 0.0,
-        cpu_percent_mean=cpu_percent if one_node and pending else None,
-        gpu_percent_mean=None,
-        actors_max=plan.recognize.start if pending else 0,
+        cpu_percent_mean=steering.mean("cpu_percent"),
+        gpu_percent_mean=steering.mean("gpu_percent"),
+        actors_max=steering.control.most_running,
         ncpu=plan.ncpu,
         precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
-        batch_size_s=plan.batch_size_s,
-        model_id=provenance.model_id,
-        config_fingerprint=provenance.config_fingerprint,
+        batch_size_s=writer.batch_size_s or plan.batch_size_s,
+        model_id=by.model_id,
+        config_fingerprint=by.config_fingerprint,
     )
-    write_run(out_filesystem, folder, config, summary)
+    samples = steering.samples()
+    write_run(out_filesystem, folder, config, summary, plan.to_dict(), steering.record(), samples)
     if tally.rows and summary.rows_failed > config.job.max_failed_ratio * tally.rows:
         raise TooManyFailuresError(
             f"{summary.rows_failed} of {tally.rows} rows failed, more than job.max_failed_ratio="
@@ -280,6 +187,7 @@ def _run(
     pending: Sequence[Unit],
     config: Config,
     plan: Plan,
+    steering: Steering,
     writer: PartWriter,
     rows_left: int,
     make_engine: MakeEngine,
@@ -294,24 +202,21 @@ def _run(
         }
         for units in bundle(pending, config.job.unit_mb)
     ]
-    chunk_s = _BATCHES_IN_A_CHUNK * plan.batch_size_s
     context = DataContext.get_current()
     progress_bars = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False
     try:
-        bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
-        chunks = bundles.map_batches(
-            partial(_read_bundles, config=config.input, source=source, chunk_s=chunk_s),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=1,
-        )
-        chunks.context.target_max_block_size = _BLOCK_BYTES
-        progress = Progress(rows_left)
-        transcripts = _transcribed(chunks, config, plan, make_engine)
-        for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
-            writer.add(table)
-            progress.update(writer.received.rows, writer.received.audio_ms)
+        with steering.of(context):
+            bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
+            chunks = chunks_of_bundles(bundles, config, plan, source)
+            name = steering.control.name
+            transcripts = transcripts_of(chunks, config, plan, make_engine, announce=name)
+            progress = Progress(rows_left)
+            for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                writer.add(table)
+                so_far = writer.received
+                steering.delivered(so_far.rows, so_far.audio_ms)
+                progress.update(so_far.rows, so_far.audio_ms, steering.said())
     except RayError as error:
         raise _own_error(error) from error
     finally:

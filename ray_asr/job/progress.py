@@ -24,13 +24,14 @@ class Progress:
         self._every_s = every_s
         self._started = self._last = time.monotonic()
 
-    def update(self, rows: int, audio_ms: int) -> None:
-        """Say where the run is, unless that was said a moment ago."""
+    def update(self, rows: int, audio_ms: int, also: str = "") -> None:
+        """Say where the run is, and what else there is to say, unless that was a moment ago."""
         now = time.monotonic()
         if rows < self._rows_total and now - self._last < self._every_s:
             return
         self._last = now
-        logger.info("%s", self.line(rows, audio_ms, now - self._started))
+        line = self.line(rows, audio_ms, now - self._started)
+        logger.info("%s", f"{line}; {also}" if also else line)
 
     def line(self, rows: int, audio_ms: int, elapsed_s: float) -> str:
         """One line: done, speed, and the time left at the pace so far."""

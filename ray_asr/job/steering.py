@@ -5,11 +5,22 @@ Owns the plan of a run and what becomes of it while it runs. Must not know rows 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
 
 from ray_asr.config import Config
 from ray_asr.control.baseline import Baseline, load_baseline
+from ray_asr.control.monitor import Monitor
 from ray_asr.control.plan import ClusterResources, Plan, make_plan
+from ray_asr.control.policy import PolicyOptions, ScalingPolicy
+from ray_asr.control.pool_control import Policy, PoolControl, Seen
+from ray_asr.control.ray_adapter import install, remove
+from ray_asr.control.signals import Decision, Signals
 from ray_asr.job.cluster import cluster_resources
 from ray_asr.job.tune_machine import hardware_of, models_of
 
@@ -48,3 +59,127 @@ def matching_baseline(config: Config, cluster: ClusterResources) -> Baseline | N
         return None
     logger.info("the baseline %s is used.", config.control.baseline)
     return baseline
+
+
+@dataclass(frozen=True, slots=True)
+class _FixedSize:
+    """The policy of a job that is not to scale; what it is asked for still ends a wait in vain."""
+
+    actors: int
+
+    def decide(self, signals: Signals) -> Decision:
+        """Always as many."""
+        return Decision(self.actors, "control.autoscale is false")
+
+
+class Steering:
+    """The recognizing pool of one run under its policy.
+
+    Args:
+        config: the bounds and times of section `control`.
+        plan: the run's.
+        operator: the class name of the pool's callable.
+        rows_total: rows that the run has to do; 0 where that is not known.
+    """
+
+    def __init__(self, config: Config, plan: Plan, operator: str, rows_total: int = 0) -> None:
+        actors = plan.recognize
+        options = PolicyOptions(actors.least, actors.most, config.job.num_actors)
+
+        def policy() -> Policy:
+            return ScalingPolicy(options) if plan.autoscale else _FixedSize(actors.start)
+
+        self.control = PoolControl(
+            make_policy=policy,
+            operator=operator,
+            num_cpus=plan.num_cpus,
+            num_gpus=plan.num_gpus,
+            cores=plan.cores,
+            reserve_percent=plan.reserve_percent,
+            actor_timeout_s=config.control.actor_timeout_s,
+            look=self._look,
+            tell=self._tell,
+        )
+        self.monitor: Monitor | None = None
+        self._interval_s = config.control.sample_interval_s
+        self._rows_total = rows_total
+        self._rows, self._audio_s = 0, 0.0
+
+    @contextlib.contextmanager
+    def of(self, context: Any) -> Iterator[None]:
+        """Steer the executions that begin inside, of datasets made inside."""
+        install(context, self.control)
+        control = self.control
+        try:
+            with Monitor(control.operator, control.num_cpus, self._interval_s) as self.monitor:
+                yield
+        finally:
+            remove(context, control)
+
+    def keep_on(self, context: Any) -> None:
+        """Steer every execution of a dataset with this context, as long as this process lives."""
+        install(context, self.control)
+
+    def delivered(self, rows: int, audio_ms: int) -> None:
+        """What has come out so far."""
+        self._rows, self._audio_s = rows, audio_ms / 1000
+        if self.monitor is not None:
+            self.monitor.run.rows, self.monitor.run.audio_s = rows, self._audio_s
+
+    def said(self) -> str:
+        """How many actors there are and how busy the machines, for the progress line."""
+        if self.monitor is None:
+            return ""
+        run, latest = self.monitor.run, self.monitor.latest()
+        words = [f"{run.running} actor(s)"]
+        if run.loading:
+            words.append(f"{run.loading} loading")
+        if latest.cpu_percent is not None:
+            words.append(f"CPU {latest.cpu_percent:.0f} %")
+        if latest.gpu_percent is not None:
+            words.append(f"GPU {latest.gpu_percent:.0f} %")
+        return ", ".join(words)
+
+    def _look(self) -> Seen:
+        """What the policy is told; rows that are left are taken to be like those that came."""
+        left_s = None
+        if self._rows and self._rows_total:
+            left_s = self._audio_s * max(0, self._rows_total - self._rows) / self._rows
+        if self.monitor is None:
+            return Seen(self._audio_s, left_s)
+        latest = self.monitor.latest()
+        return Seen(
+            self._audio_s,
+            left_s,
+            latest.cpu_percent,
+            latest.gpu_percent,
+            latest.gpu_memory_share,
+            latest.memory_share,
+        )
+
+    def _tell(self, signals: Signals) -> None:
+        if self.monitor is not None:
+            run = self.monitor.run
+            run.running, run.loading = signals.running, signals.pending
+            run.queued, run.in_flight = signals.queued, signals.in_flight
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a sampled number over the run; None where nothing was sampled."""
+        return None if self.monitor is None else self.monitor.mean(name)
+
+    def samples(self) -> pa.Table | None:
+        """What the monitor saw (`monitor.SAMPLES_SCHEMA`); None where nothing ran."""
+        return None if self.monitor is None else self.monitor.table()
+
+    def record(self) -> list[dict[str, Any]]:
+        """Every change of the target or of the pool, with its reason."""
+        return [
+            {
+                "time_s": round(moment.time_s, 2),
+                "target": moment.target,
+                "running": moment.running,
+                "loading": moment.pending,
+                "reason": moment.reason,
+            }
+            for moment in self.control.moments
+        ]

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import yaml
 
 from ray_asr.config import Config, to_dict
@@ -26,7 +30,8 @@ class RunSummary:
         audio_s: decoded audio of this run, in seconds.
         wall_s: from the first task to the last part written, in seconds.
         rtfx: audio over wall time.
-        cpu_percent_mean: of all cores of the machine; None where the cluster has several nodes.
+        cpu_percent_mean: of the cores that processes may use, over all nodes; None where the run
+            was too short for a sample.
         gpu_percent_mean: None without a GPU.
     """
 
@@ -67,11 +72,31 @@ class RunSummary:
         return "\n".join(f"{name:<8}{value}" for name, value in lines)
 
 
-def write_run(filesystem: pafs.FileSystem, folder: str, config: Config, run: RunSummary) -> None:
-    """Leave `config.yaml` and `summary.json` in the output's `_runs/<run_id>/`."""
+def write_run(
+    filesystem: pafs.FileSystem,
+    folder: str,
+    config: Config,
+    run: RunSummary,
+    plan: Mapping[str, Any] | None = None,
+    scaling: Sequence[Mapping[str, Any]] = (),
+    samples: pa.Table | None = None,
+) -> None:
+    """Leave what a run was in the output's `_runs/<run_id>/`.
+
+    `config.yaml` and `summary.json`; `plan.json` with the reason for each number; `scaling.json`,
+    every change in the number of actors, with its reason; `samples.parquet`, what the monitor saw.
+    """
     run_folder = f"{folder}/_runs/{run.run_id}"
     filesystem.create_dir(run_folder, recursive=True)
     settings = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
     write_whole(filesystem, f"{run_folder}/config.yaml", settings.encode())
+    for name, values in (("plan", plan), ("scaling", list(scaling))):
+        if values:
+            text = json.dumps(values, indent=2, ensure_ascii=False, default=str)
+            write_whole(filesystem, f"{run_folder}/{name}.json", text.encode())
+    if samples is not None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(samples, sink, compression="zstd")
+        write_whole(filesystem, f"{run_folder}/samples.parquet", sink.getvalue())
     summary = json.dumps(dataclasses.asdict(run), indent=2, ensure_ascii=False)
     write_whole(filesystem, f"{run_folder}/summary.json", summary.encode())

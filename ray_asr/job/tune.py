@@ -62,7 +62,7 @@ class TuneOptions:
 
     Attributes:
         sample_minutes: of audio for each actor; twenty times that on a GPU.
-        budget_minutes: no run begins after so long; the default is always measured.
+        budget_minutes: no run begins after so long, a first one of the default aside.
         repeat: repetitions of each setting that is left at the end, in turn.
         precisions: to be tried; what the configuration says where empty, since texts hang on it.
         out: the baseline's file.
@@ -169,7 +169,7 @@ class _Tuning:
         self._work = work
         self._samples: list[Drawn] = []
         self._failed_rows: dict[int, int] = {}
-        self._deadline = time.monotonic() + 60 * options.budget_minutes
+        self._deadline = 0.0
 
     def tune(self) -> TuneResult:
         """Measure candidates and write the baseline."""
@@ -183,6 +183,7 @@ class _Tuning:
         # Once, off the record: Ray starts its processes, files come into the cache. What is wrong
         # with the models or the input is said here.
         resolved = replace(default, precision=self._warmed(default))
+        self._deadline = time.monotonic() + 60 * self._options.budget_minutes
         search = Search(
             space=replace(space, precisions=self._options.precisions),
             measure=self._measured,
@@ -269,8 +270,7 @@ class _Tuning:
         try:
             return self._transcribed(candidate, rung)
         except (RayAsrError, RayError, MemoryError) as error:
-            lines = str(error).strip().splitlines()
-            raise CandidateFailedError(lines[-1] if lines else type(error).__name__) from error
+            raise CandidateFailedError(_reason(error)) from error
 
     def _transcribed(self, candidate: Candidate, rung: int) -> Run:
         """One job on a sample, from loaded models to the last part written."""
@@ -357,6 +357,14 @@ def config_of(config: Config, candidate: Candidate) -> Config:
         "stages": candidate.stages,
     }
     return with_settings(config, {**_FIXED, **numbers})
+
+
+def _reason(error: BaseException) -> str:
+    """The line of an error that says why; Ray puts it inside others of its own."""
+    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = inner
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

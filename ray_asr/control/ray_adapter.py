@@ -1,0 +1,353 @@
+"""A scaling policy's hand on one pool of Ray Data: what it is told, and what becomes of its word.
+
+The one place that touches Ray Data's autoscaling seam, which is internal to Ray (read and tried in
+2.60): `contract_problems` says what is no longer as it was, and then Ray's own scaling between
+least and most goes on. Must not know the engine, or how a policy decides.
+
+How it works: a callback that Ray runs before an execution starts puts our autoscaler in place of
+Ray's; ours asks the policy about our operator and leaves every other one to Ray. A pool gives up
+idle actors only, so a backpressure policy keeps chunks from it while it has to shrink.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.data import DataContext
+from ray.data._internal.actor_autoscaler import (
+    ActorPoolScalingRequest,
+    BacklogAwareActorAutoscaler,
+)
+from ray.data._internal.execution.backpressure_policy import (
+    ENABLED_BACKPRESSURE_POLICIES,
+    ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+    BackpressurePolicy,
+)
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+from ray.experimental import internal_kv
+
+from ray_asr.control.pool_control import Moment, PoolControl
+from ray_asr.control.signals import Decision, Signals
+from ray_asr.errors import PlanError
+
+_KEY = "ray_asr.pool_control"
+_ROOM_EVERY_S = 5.0
+# Ray asks the cluster for nodes by how full it is; nodes are to follow our pool instead.
+_NODES_FOLLOW_THE_POOL = {
+    f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{what}_UTIL_THRESHOLD": "1e9"
+    for what in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
+}
+
+logger = logging.getLogger(__name__)
+
+
+_lock = threading.Lock()
+# A context is copied for each execution and sent to every worker: it holds a name only.
+_controls: dict[str, PoolControl] = {}
+
+
+class Announcing:
+    """A worker's `make_engine` that says first that its process is there and begins to load.
+
+    Args:
+        name: of the `PoolControl`.
+        make: what is called then.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self._name = name
+        self._make = make
+
+    def __call__(self) -> Any:
+        """Say so, and make it."""
+        actor = ray.get_runtime_context().get_actor_id() or ""
+        internal_kv._internal_kv_put(_mark(self._name) + actor.encode(), b"")
+        return self._make()
+
+
+def _mark(name: str) -> bytes:
+    return f"{name}/loading/".encode()
+
+
+def environment() -> dict[str, str]:
+    """What must stand in the driver's environment before `ray.data` is imported."""
+    return dict(_NODES_FOLLOW_THE_POOL)
+
+
+def contract_problems() -> list[str]:
+    """What of Ray's internals is not as this module was written for; nothing in 2.60."""
+    wanted = [
+        (BacklogAwareActorAutoscaler, "_derive_target_scaling_config", ["actor_pool", "op"]),
+        (BacklogAwareActorAutoscaler, "__init__", ["topology", "resource_manager", "config"]),
+        (ExecutionCallback, "before_execution_starts", ["executor"]),
+        (ExecutionCallback, "on_execution_step", ["executor"]),
+        (BackpressurePolicy, "can_add_input", ["op"]),
+        (ActorPoolScalingRequest, "upscale", ["delta"]),
+        (ActorPoolScalingRequest, "downscale", ["delta", "force"]),
+        (ActorPoolScalingRequest, "no_op", []),
+    ]
+    problems: list[str] = []
+    for owner, name, parameters in wanted:
+        method = getattr(owner, name, None)
+        if method is None:
+            problems.append(f"{owner.__name__} has no {name}")
+            continue
+        known = inspect.signature(method).parameters
+        problems += [f"{owner.__name__}.{name} has no {p}" for p in parameters if p not in known]
+    fields = getattr(DataContext, "__dataclass_fields__", {})
+    if "custom_execution_callback_classes" not in fields:
+        problems.append("DataContext has no custom_execution_callback_classes")
+    return problems
+
+
+def install(context: DataContext, control: PoolControl) -> bool:
+    """Have `control` steer its pool in executions with `context`; False where Ray has changed.
+
+    The pool must have been made with its least and most size. Call `remove` afterwards.
+    """
+    if problems := contract_problems():
+        logger.warning(
+            "this Ray (%s) scales otherwise than ray_asr knows (%s): its own rule sets the number "
+            "of actors between least and most; install ray 2.60 for ray_asr's.",
+            ray.__version__, "; ".join(problems),
+        )  # fmt: skip
+        return False
+    with _lock:
+        _controls[control.name] = control
+    context.set_config(_KEY, control.name)
+    enabled = context.get_config(
+        ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, ENABLED_BACKPRESSURE_POLICIES
+    )
+    if _HoldWhileShrinking not in enabled:
+        context.set_config(
+            ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*enabled, _HoldWhileShrinking]
+        )
+    if _TakeOver not in context.custom_execution_callback_classes:
+        context.custom_execution_callback_classes.append(_TakeOver)
+    return True
+
+
+def remove(context: DataContext, control: PoolControl) -> None:
+    """Undo `install`."""
+    with _lock:
+        _controls.pop(control.name, None)
+    context.set_config(_KEY, None)
+    if _TakeOver in context.custom_execution_callback_classes:
+        context.custom_execution_callback_classes.remove(_TakeOver)
+    if ray.is_initialized():
+        for key in internal_kv._internal_kv_list(_mark(control.name)):
+            internal_kv._internal_kv_del(key)
+
+
+def _control_of(context: DataContext) -> PoolControl | None:
+    with _lock:
+        return _controls.get(context.get_config(_KEY) or "")
+
+
+def _is_ours(op: Any, control: PoolControl) -> bool:
+    return control.operator in op.name and bool(op.get_autoscaling_actor_pools())
+
+
+class _HoldWhileShrinking(BackpressurePolicy):
+    def can_add_input(self, op: Any) -> bool:
+        return not getattr(op, "_ray_asr_shrinking", False)
+
+
+class _TakeOver(ExecutionCallback):
+    def before_execution_starts(self, executor: Any) -> None:
+        control = _control_of(executor._data_context)
+        if control is not None and any(_is_ours(op, control) for op in executor._topology):
+            executor._actor_autoscaler = _PolicyAutoscaler(
+                executor._topology,
+                executor._resource_manager,
+                config=executor._data_context.autoscaling_config,
+                control=control,
+            )
+
+
+class _PolicyAutoscaler(BacklogAwareActorAutoscaler):
+    """Ray's autoscaler for all operators but ours."""
+
+    def __init__(
+        self, topology: Any, resource_manager: Any, *, config: Any, control: PoolControl
+    ) -> None:
+        super().__init__(topology, resource_manager, config=config)
+        self._asked = _Asked(control)
+
+    def _derive_target_scaling_config(self, actor_pool: Any, op: Any, op_state: Any) -> Any:
+        if not _is_ours(op, self._asked.control):
+            return super()._derive_target_scaling_config(actor_pool, op, op_state)
+        op._ray_asr_shrinking = False
+        self._asked.look(actor_pool)
+        if op.has_completed() or (
+            op._inputs_complete and op_state.total_enqueued_input_blocks() == 0
+        ):
+            return ActorPoolScalingRequest.downscale(delta=-1, force=True, reason="no work is left")
+        target = self._asked.target(actor_pool, op, op_state)
+        delta = min(max(target, actor_pool.min_size()), actor_pool.max_size())
+        delta -= actor_pool.current_size()
+        if delta > 0:
+            return ActorPoolScalingRequest.upscale(delta=delta, reason="the policy's")
+        if delta < 0:
+            op._ray_asr_shrinking = True
+            return ActorPoolScalingRequest.downscale(delta=delta, force=True, reason="the policy's")
+        return ActorPoolScalingRequest.no_op()
+
+
+class _Asked:
+    """The policy's answers for one pool, asked for now and then.
+
+    Args:
+        control: whose policy.
+    """
+
+    def __init__(self, control: PoolControl) -> None:
+        self.control = control
+        self._policy = control.make_policy()
+        self._started = time.monotonic()
+        self._next_s = 0.0
+        self._target = 0
+        self._last_running = self._last_restarting = self._lost = 0
+        self._starting: deque[float] = deque()
+        self._load_s: float | None = None
+        self._room, self._nodes, self._room_next_s = 0, 0, 0.0
+        self._none_since: float | None = None
+
+    def look(self, pool: Any) -> None:
+        """Keep count of the actors that there were at the same time."""
+        info = pool.get_actor_info()
+        control = self.control
+        control.most_running = max(control.most_running, info.running - info.restarting)
+
+    def target(self, pool: Any, op: Any, state: Any) -> int:
+        """How many actors the policy wants.
+
+        Raises:
+            PlanError: there has been no actor for too long; Ray Data hands it to who reads the
+                dataset.
+        """
+        now_s = time.monotonic() - self._started
+        info = pool.get_actor_info()
+        pending = info.pending + info.restarting
+        running = info.running - info.restarting
+        self._watch_loads(now_s, running, pending, info.restarting)
+        self._refuse_to_wait(now_s, running, pending)
+        if now_s < self._next_s and self._target:
+            return self._target
+        self._next_s = now_s + self.control.period_s
+        if now_s >= self._room_next_s:
+            self._room_next_s = now_s + _ROOM_EVERY_S
+            self._look_at_nodes()
+        signals = self._signals(now_s, running, pending, info, op, state)
+        self.control.tell(signals)
+        decision = self._policy.decide(signals)
+        self._note(now_s, decision, running, pending)
+        self._target = decision.target
+        return self._target
+
+    def _signals(
+        self, now_s: float, running: int, pending: int, info: Any, op: Any, state: Any
+    ) -> Signals:
+        control, seen, metrics = self.control, self.control.look(), op.metrics
+        granted = 100 * running * control.num_cpus / control.cores if control.cores else None
+        return Signals(
+            time_s=now_s,
+            running=running,
+            pending=pending,
+            lost=self._lost,
+            audio_done_s=seen.audio_done_s,
+            audio_left_s=seen.audio_left_s,
+            queued=state.total_enqueued_input_blocks(),
+            in_flight=info.tasks_in_flight,
+            load_s=self._load_s,
+            room=self._room,
+            nodes=self._nodes,
+            cpu_percent=seen.cpu_percent,
+            reserve_percent=control.reserve_percent,
+            granted_percent=granted,
+            gpu_percent=seen.gpu_percent,
+            gpu_memory_share=seen.gpu_memory_share,
+            memory_share=seen.memory_share,
+            chunks_done=metrics.num_tasks_finished,
+            busy_s=metrics.block_generation_time or 0.0,
+            idle=max(0, running - info.active),
+            all_read=bool(op._inputs_complete),
+        )
+
+    def _watch_loads(self, now_s: float, running: int, pending: int, restarting: int) -> None:
+        """How long actors take to load, and how many were lost."""
+        self._lost += max(0, restarting - self._last_restarting)
+        come = max(0, running - self._last_running)
+        for _ in range(min(come, len(self._starting))):
+            self._load_s = now_s - self._starting.popleft()
+        while len(self._starting) < pending:
+            self._starting.append(now_s)
+        while len(self._starting) > pending:
+            self._starting.pop()
+        self._last_running, self._last_restarting = running, restarting
+
+    def _look_at_nodes(self) -> None:
+        control = self.control
+        rooms = []
+        for node in ray.nodes():
+            if node["Alive"]:
+                of_cpus = node["Resources"].get("CPU", 0.0) / max(control.num_cpus, 1e-9)
+                of_gpus = (
+                    node["Resources"].get("GPU", 0.0) / control.num_gpus
+                    if control.num_gpus
+                    else of_cpus
+                )
+                rooms.append(int(min(of_cpus, of_gpus) + 1e-9))
+        self._room, self._nodes = sum(rooms), sum(room > 0 for room in rooms)
+
+    def _refuse_to_wait(self, now_s: float, running: int, pending: int) -> None:
+        if running or not pending:
+            self._none_since = None
+            return
+        if self._none_since is None:
+            self._none_since = now_s
+        waited_s = now_s - self._none_since
+        if waited_s < self.control.actor_timeout_s:
+            return
+        if internal_kv._internal_kv_list(_mark(self.control.name)):
+            self._none_since = now_s  # one has a place, and loads
+            return
+        raise PlanError(no_actor_sentence(self.control, waited_s))
+
+    def _note(self, now_s: float, decision: Decision, running: int, pending: int) -> None:
+        moments = self.control.moments
+        moment = Moment(now_s, decision.target, running, pending, decision.reason)
+        last = moments[-1] if moments else None
+        if last is None or decision.target != last.target:
+            logger.info(
+                "%d actor(s) from here on: %s (%d running, %d loading).",
+                decision.target, decision.reason, running, pending,
+            )  # fmt: skip
+        if last is None or (moment.target, moment.running, moment.pending) != (
+            last.target, last.running, last.pending,
+        ):  # fmt: skip
+            moments.append(moment)
+
+
+def no_actor_sentence(control: PoolControl, waited_s: float) -> str:
+    """Why there is no actor, by what Ray has free."""
+    free, total = ray.available_resources(), ray.cluster_resources()
+    wanted = {"CPU": control.num_cpus, "GPU": control.num_gpus}
+    short = [
+        f"{amount:g} {kind} (of {total.get(kind, 0.0):g} in the cluster {free.get(kind, 0.0):g} "
+        "are free)"
+        for kind, amount in wanted.items()
+        if amount and free.get(kind, 0.0) < amount
+    ]
+    why = " and ".join(short) or "a node with room for all of it at once"
+    return (
+        f"no actor has had a place for {waited_s:.0f} s: each needs {why}. End what else runs "
+        "there, add nodes, lower engine.ncpu, or raise control.actor_timeout_s."
+    )

@@ -1,0 +1,174 @@
+"""The operators of the job: units or a dataset to chunks of decoded rows, and these to transcripts.
+
+Owns what Ray Data is asked to run, with which resources. Must not know what becomes of the
+transcripts, or what is inside a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from ray.data import ActorPoolStrategy, Dataset
+
+from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
+from ray_asr.control.plan import Actors, Plan
+from ray_asr.control.ray_adapter import Announcing
+from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
+from ray_asr.corpus.units import Unit, check_columns, open_filesystem
+from ray_asr.engine.cores import pin_process
+from ray_asr.engine.funasr_engine import FunASREngine
+from ray_asr.engine.loading import model_identity
+from ray_asr.engine.protocol import Engine
+from ray_asr.engine.threads import thread_environment
+from ray_asr.job.batch_size import BatchBounds
+from ray_asr.job.long_recording import Limits
+from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
+from ray_asr.job.worker import TranscribeWorker
+from ray_asr.schema import Provenance
+
+# A worker call holds this many model batches: few, so that all actors end at the same time.
+_BATCHES_IN_A_CHUNK = 2
+# Over so much audio rows are sorted by length before they are cut into chunks, so that little is
+# padded; one reading task holds it decoded (60 MB).
+_SORTED_S = 960.0
+# Chunks are scheduled one by one: a block of Ray's should not hold several.
+_BLOCK_BYTES = 2**20
+
+MakeEngine = Callable[[EngineConfig], Engine]
+
+
+def recognizing_operator(plan: Plan) -> str:
+    """The class name of the callable in the pool that recognizes."""
+    return RecognizeStage.__name__ if plan.split else TranscribeWorker.__name__
+
+
+def provenance(config: Config) -> Provenance:
+    """What every row says of how it was made."""
+    model_id, revision = model_identity(config.engine)
+    return Provenance(model_id, revision, fingerprint(config))
+
+
+def chunks_of_bundles(bundles: Dataset, config: Config, plan: Plan, source: str) -> Dataset:
+    """Rows of one JSON bundle of units each to chunks of decoded rows."""
+    read = partial(_read_bundles, config=config.input, source=source, chunk_s=_chunk_s(plan))
+    chunks = bundles.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=1)
+    chunks.context.target_max_block_size = _BLOCK_BYTES
+    return chunks
+
+
+def chunks_of_rows(dataset: Dataset, config: Config, plan: Plan) -> Dataset:
+    """Rows of the input contract to chunks of decoded rows."""
+    decode = partial(_decode_block, config=config.input, chunk_s=_chunk_s(plan))
+    chunks = dataset.map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    chunks.context.target_max_block_size = _BLOCK_BYTES
+    return chunks
+
+
+def _chunk_s(plan: Plan) -> float:
+    return _BATCHES_IN_A_CHUNK * plan.batch_size_s
+
+
+def _read_bundles(
+    items: pa.Table, config: InputConfig, source: str, chunk_s: float
+) -> Iterator[Any]:
+    """The read and decode task: the units of one bundle as chunks of decoded rows."""
+    filesystem, _ = open_filesystem(source)
+    for text in items["bundle"].to_pylist():
+
+        def runs(text: str = text) -> Iterator[tuple[pa.Table, float]]:
+            for number, fields in json.loads(text):
+                fields["row_groups"] = tuple(fields["row_groups"])
+                fields["rows"] = tuple(fields["rows"])
+                of_unit = (
+                    run
+                    for batch in read_unit(filesystem, Unit(**fields))
+                    for run in decode_rows(batch, config, chunk_s)
+                )
+                yield from numbered(of_unit, number)
+
+        yield from in_chunks(
+            runs(),
+            chunk_s,
+            sort_window=max(1, int(_SORTED_S / chunk_s)),
+            batches=_BATCHES_IN_A_CHUNK,
+        )
+
+
+def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:
+    """The decode task over a dataset of one's own: a block as chunks of decoded rows."""
+    check_columns("the dataset", block.schema, config.id_column, config.audio_column)
+    runs = (run for batch in block.to_batches() for run in decode_rows(batch, config, chunk_s))
+    yield from in_chunks(runs, chunk_s)
+
+
+def transcripts_of(
+    chunks: Dataset,
+    config: Config,
+    plan: Plan,
+    make_engine: MakeEngine = FunASREngine,
+    announce: str = "",
+) -> Dataset:
+    """Chunks of decoded rows through the actors, all steps in one pool or each in its own.
+
+    Args:
+        chunks: from `chunks_of_bundles` or `chunks_of_rows`.
+        config: the models, and what the rows say of them.
+        plan: how many actors there are of each kind, and what each of them has.
+        make_engine: makes each actor's engine of its settings.
+        announce: the name of the `PoolControl` that recognizing actors report to.
+    """
+    engine = replace(config.engine, ncpu=plan.ncpu)
+    batches = BatchBounds(
+        plan.batch_size_s, plan.least_batch_s, min(plan.most_batch_s, _chunk_s(plan))
+    )
+    language, by = config.engine.language, provenance(config)
+    limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
+
+    def through(
+        rows: Dataset, stage: Any, engine: EngineConfig, actors: Actors, *more: Any
+    ) -> Dataset:
+        recognizes = bool(engine.model)
+        make = partial(_made, make_engine, engine, pin=plan.pin_cores and recognizes)
+        return rows.map_batches(
+            stage,
+            fn_constructor_args=(
+                Announcing(announce, make) if announce and recognizes else make,
+                batches,
+                *more,
+            ),
+            batch_size=1,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=engine.ncpu,
+            num_gpus=(plan.num_gpus or None) if recognizes else None,
+            compute=ActorPoolStrategy(
+                min_size=actors.least,
+                max_size=actors.most,
+                initial_size=actors.start,
+                max_tasks_in_flight_per_actor=2,
+            ),
+            runtime_env={"env_vars": thread_environment(engine.ncpu)},
+        )
+
+    if not plan.split:
+        return through(chunks, TranscribeWorker, engine, plan.recognize, language, by, limits)
+    beside = replace(engine, model="", device="cpu", precision="auto", ncpu=1)
+    detecting = replace(beside, vad_model=engine.vad_model, punc_model="")
+    punctuating = replace(beside, vad_model="", punc_model=engine.punc_model)
+    rows = through(chunks, DetectStage, detecting, plan.detect, limits)
+    # It has the detector too: for long recordings, which it searches while it recognizes.
+    recognizing = replace(engine, punc_model="")
+    rows = through(rows, RecognizeStage, recognizing, plan.recognize, limits)
+    return through(rows, PunctuateStage, punctuating, plan.punctuate, limits, language, by)
+
+
+def _made(make_engine: MakeEngine, engine: EngineConfig, *, pin: bool) -> Engine:
+    """An engine in its actor, whose process has cores of its own before anything is loaded."""
+    if pin:
+        pin_process(engine.ncpu)
+    return make_engine(engine)
