@@ -150,8 +150,8 @@ def test_a_pool_without_a_place_ends_the_run_and_says_what_is_missing() -> None:
 
 def test_a_slow_load_is_no_lack_of_a_place() -> None:
     policy = Asked(lambda _: 1)
-    control = PoolControl(lambda: policy, "Ours", num_cpus=0.25, actor_timeout_s=1.5, period_s=0.1)
-    slow = Announcing(control.name, lambda: time.sleep(6))
+    control = PoolControl(lambda: policy, "Ours", num_cpus=0.25, actor_timeout_s=8.0, period_s=0.1)
+    slow = Announcing(control.name, lambda: time.sleep(12))
     ids = run(control, lambda dataset: pool_of(dataset, Ours, 1, 1, 0.25, slow), 3)
     assert sorted(ids) == [0, 1, 2]
 
