@@ -20,7 +20,8 @@ from ray_asr.errors import ConfigError, EngineFatalError, RayAsrError
 from ray_asr.job.tune import TuneOptions, TuneResult, run_tune
 from tests.conftest import speech_table, write_shard
 
-pytestmark = pytest.mark.usefixtures("ray_local")
+# Every setting is a job of its own, with actors that load models: minutes in all.
+pytestmark = [pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(900)]
 
 # Short segments and batches, so that a sample of seconds holds chunks for every actor.
 CONFIG = with_settings(
