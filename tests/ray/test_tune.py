@@ -67,7 +67,7 @@ def tuned(
     ray_local: None, source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TuneResult, Path]:
     out = tmp_path_factory.mktemp("tuned") / "baseline.json"
-    return tune(source, out, without_pairs(), precisions=("int8",)), out
+    return tune(source, out, without_pairs(), precisions=("int8",), budget_minutes=2.0), out
 
 
 def test_settings_are_measured_and_the_best_is_kept(tuned: tuple[TuneResult, Path]) -> None:
