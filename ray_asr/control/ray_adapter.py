@@ -15,6 +15,7 @@ import inspect
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 _lock = threading.Lock()
 # A context is copied for each execution and sent to every worker: it holds a name only.
 _controls: dict[str, PoolControl] = {}
+# Every actor that a pool had, by the control's name, for as long as anything holds its handle.
+_actors: dict[str, weakref.WeakSet[Any]] = {}
 
 
 class Announcing:
@@ -121,6 +124,7 @@ def install(context: DataContext, control: PoolControl) -> bool:
         return False
     with _lock:
         _controls[control.name] = control
+        _actors[control.name] = weakref.WeakSet()
     context.set_config(_KEY, control.name)
     enabled = context.get_config(
         ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, ENABLED_BACKPRESSURE_POLICIES
@@ -135,13 +139,20 @@ def install(context: DataContext, control: PoolControl) -> bool:
 
 
 def remove(context: DataContext, control: PoolControl) -> None:
-    """Undo `install`."""
+    """Undo `install`, and end what is left of the pool's actors.
+
+    Ray Data lets an actor go by dropping its handle; the traceback of a failed run holds on to
+    handles, and whatever ran next in this process would wait for those actors' cores.
+    """
     with _lock:
         _controls.pop(control.name, None)
+        left = list(_actors.pop(control.name, ()))
     context.set_config(_KEY, None)
     if _TakeOver in context.custom_execution_callback_classes:
         context.custom_execution_callback_classes.remove(_TakeOver)
     if ray.is_initialized():
+        for actor in left:
+            ray.kill(actor)
         for key in internal_kv._internal_kv_list(_mark(control.name)):
             internal_kv._internal_kv_del(key)
 
@@ -225,6 +236,9 @@ class _Asked:
         info = pool.get_actor_info()
         control = self.control
         control.most_running = max(control.most_running, info.running - info.restarting)
+        with _lock:
+            if control.name in _actors:
+                _actors[control.name].update(getattr(pool, "_actor_to_logical_id", ()))
 
     def target(self, pool: Any, op: Any, state: Any) -> int:
         """How many actors the policy wants.

@@ -25,7 +25,7 @@ from ray_asr.corpus.resume import claim_output, parts_done
 from ray_asr.corpus.units import Unit, bundle, list_units, open_filesystem
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import resolve_model
-from ray_asr.errors import RayAsrError, TooManyFailuresError
+from ray_asr.errors import TooManyFailuresError
 from ray_asr.job.graph import (
     MakeEngine,
     chunks_of_bundles,
@@ -36,6 +36,7 @@ from ray_asr.job.graph import (
 )
 from ray_asr.job.parts import PartWriter
 from ray_asr.job.progress import Progress
+from ray_asr.job.ray_errors import own_error
 from ray_asr.job.steering import Steering, plan_run
 from ray_asr.job.summary import RunSummary, write_run
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
@@ -218,17 +219,10 @@ def _run(
                 steering.delivered(so_far.rows, so_far.audio_ms)
                 progress.update(so_far.rows, so_far.audio_ms, steering.said())
     except RayError as error:
-        raise _own_error(error) from error
+        own = own_error(error)
+        if own is error:
+            raise
+        raise own from None
     finally:
         context.enable_progress_bars, context.print_on_execution_start = progress_bars
     writer.finish()
-
-
-def _own_error(error: BaseException) -> BaseException:
-    """The error of ours inside one of Ray's, where there is one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, RayAsrError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error

@@ -27,6 +27,7 @@ from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.errors import ConfigError, DataError, PlanError, RayAsrError
 from ray_asr.job.cluster import cluster_resources
 from ray_asr.job.pipeline import MakeEngine, connect, transcribe_path
+from ray_asr.job.ray_errors import reason
 from ray_asr.job.tune_candidates import (
     FUSED,
     SPLIT,
@@ -193,8 +194,8 @@ class _Tuning:
         )
         trials = search.run(resolved)
         if not any(trial.runs and not trial.error for trial in trials):
-            reason = next((trial.error for trial in trials if trial.error), "the time was over")
-            raise RayAsrError(f"no setting could be measured: {reason}")
+            why = next((trial.error for trial in trials if trial.error), "the time was over")
+            raise RayAsrError(f"no setting could be measured: {why}")
         baseline = self._baseline([self._entry(trial, resolved) for trial in trials])
         baseline.save(self._options.out)
         text = f"{tune_table(baseline)}\n\nwritten: {self._options.out}"
@@ -270,7 +271,7 @@ class _Tuning:
         try:
             return self._transcribed(candidate, rung)
         except (RayAsrError, RayError, MemoryError) as error:
-            raise CandidateFailedError(_reason(error)) from error
+            raise CandidateFailedError(reason(error)) from error
 
     def _transcribed(self, candidate: Candidate, rung: int) -> Run:
         """One job on a sample, from loaded models to the last part written."""
@@ -357,14 +358,6 @@ def config_of(config: Config, candidate: Candidate) -> Config:
         "stages": candidate.stages,
     }
     return with_settings(config, {**_FIXED, **numbers})
-
-
-def _reason(error: BaseException) -> str:
-    """The line of an error that says why; Ray puts it inside others of its own."""
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = inner
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,23 @@ def test_missing_and_empty_input_are_refused(tmp_path: Path, source: str) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_does_not_load_ends_the_job_with_its_own_error(done, tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_ends_the_job_with_its_own_error_and_holds_no_core(
+    done, tmp_path: Path
+) -> None:
     source, _, _ = done
     shutil.copytree(model_folder("model"), tmp_path / "broken")
     (tmp_path / "broken" / "model.pt").write_bytes(b"these are no weights")
     settings = {"model": str(tmp_path / "broken"), "vad_model": "", "punc_model": ""}
-    with pytest.raises(EngineFatalError, match="does not load"):
+    with pytest.raises(EngineFatalError, match="does not load") as raised:
         transcribe_path(str(source), str(tmp_path / "out"), demo_config(**settings))
+    assert type(raised.value) is EngineFatalError
+    assert "\n" not in str(raised.value), "Ray's words are not the user's"
+    total = ray.cluster_resources()["CPU"]
+    deadline = time.monotonic() + 60
+    while (free := ray.available_resources().get("CPU", 0.0)) < total:
+        assert time.monotonic() < deadline, f"{free:g} of {total:g} CPUs are free"
+        time.sleep(0.2)
+    assert raised.value.__traceback__ is not None, "it holds on to the frames of the run"
 
 
 def test_a_dataset_is_transcribed_lazily_and_composes(embedded_speech) -> None:
