@@ -26,6 +26,7 @@ from ray.data._internal.actor_autoscaler import (
     ActorPoolScalingRequest,
     BacklogAwareActorAutoscaler,
 )
+from ray.data._internal.cluster_autoscaler import RateBasedClusterAutoscaler
 from ray.data._internal.execution.backpressure_policy import (
     ENABLED_BACKPRESSURE_POLICIES,
     ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
@@ -34,17 +35,12 @@ from ray.data._internal.execution.backpressure_policy import (
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.experimental import internal_kv
 
+from ray_asr.control.cluster_nodes import ClusterNodes
 from ray_asr.control.pool_control import Moment, PoolControl
 from ray_asr.control.signals import Decision, Signals
 from ray_asr.errors import PlanError
 
 _KEY = "ray_asr.pool_control"
-_ROOM_EVERY_S = 5.0
-# Ray asks the cluster for nodes by how full it is; nodes are to follow our pool instead.
-_NODES_FOLLOW_THE_POOL = {
-    f"RAY_DATA_DEFAULT_CLUSTER_SCALING_UP_{what}_UTIL_THRESHOLD": "1e9"
-    for what in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY")
-}
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +75,6 @@ def _mark(name: str) -> bytes:
     return f"{name}/loading/".encode()
 
 
-def environment() -> dict[str, str]:
-    """What must stand in the driver's environment before `ray.data` is imported."""
-    return dict(_NODES_FOLLOW_THE_POOL)
-
-
 def contract_problems() -> list[str]:
     """What of Ray's internals is not as this module was written for; nothing in 2.60."""
     wanted = [
@@ -95,6 +86,8 @@ def contract_problems() -> list[str]:
         (ActorPoolScalingRequest, "upscale", ["delta"]),
         (ActorPoolScalingRequest, "downscale", ["delta", "force"]),
         (ActorPoolScalingRequest, "no_op", []),
+        (RateBasedClusterAutoscaler, "_send_resource_request", ["resource_request"]),
+        (RateBasedClusterAutoscaler, "__init__", ["cluster_scaling_up_util_threshold"]),
     ]
     problems: list[str] = []
     for owner, name, parameters in wanted:
@@ -180,6 +173,9 @@ class _TakeOver(ExecutionCallback):
                 executor._resource_manager,
                 config=executor._data_context.autoscaling_config,
                 control=control,
+                nodes=ClusterNodes(
+                    control.num_cpus, control.num_gpus, executor._cluster_autoscaler
+                ),
             )
 
 
@@ -187,10 +183,16 @@ class _PolicyAutoscaler(BacklogAwareActorAutoscaler):
     """Ray's autoscaler for all operators but ours."""
 
     def __init__(
-        self, topology: Any, resource_manager: Any, *, config: Any, control: PoolControl
+        self,
+        topology: Any,
+        resource_manager: Any,
+        *,
+        config: Any,
+        control: PoolControl,
+        nodes: ClusterNodes,
     ) -> None:
         super().__init__(topology, resource_manager, config=config)
-        self._asked = _Asked(control)
+        self._asked = _Asked(control, nodes)
 
     def _derive_target_scaling_config(self, actor_pool: Any, op: Any, op_state: Any) -> Any:
         if not _is_ours(op, self._asked.control):
@@ -201,9 +203,8 @@ class _PolicyAutoscaler(BacklogAwareActorAutoscaler):
             op._inputs_complete and op_state.total_enqueued_input_blocks() == 0
         ):
             return ActorPoolScalingRequest.downscale(delta=-1, force=True, reason="no work is left")
-        target = self._asked.target(actor_pool, op, op_state)
-        delta = min(max(target, actor_pool.min_size()), actor_pool.max_size())
-        delta -= actor_pool.current_size()
+        size = self._asked.size(actor_pool, op, op_state)
+        delta = size - actor_pool.current_size()
         if delta > 0:
             return ActorPoolScalingRequest.upscale(delta=delta, reason="the policy's")
         if delta < 0:
@@ -217,10 +218,12 @@ class _Asked:
 
     Args:
         control: whose policy.
+        nodes: where the pool's actors are.
     """
 
-    def __init__(self, control: PoolControl) -> None:
+    def __init__(self, control: PoolControl, nodes: ClusterNodes) -> None:
         self.control = control
+        self._nodes = nodes
         self._policy = control.make_policy()
         self._started = time.monotonic()
         self._next_s = 0.0
@@ -228,7 +231,6 @@ class _Asked:
         self._last_running = self._last_restarting = self._lost = 0
         self._starting: deque[float] = deque()
         self._load_s: float | None = None
-        self._room, self._nodes, self._room_next_s = 0, 0, 0.0
         self._none_since: float | None = None
 
     def look(self, pool: Any) -> None:
@@ -240,8 +242,8 @@ class _Asked:
             if control.name in _actors:
                 _actors[control.name].update(getattr(pool, "_actor_to_logical_id", ()))
 
-    def target(self, pool: Any, op: Any, state: Any) -> int:
-        """How many actors the policy wants.
+    def size(self, pool: Any, op: Any, state: Any) -> int:
+        """How many actors there are to be: what the policy wants, as far as there is room.
 
         Raises:
             PlanError: there has been no actor for too long; Ray Data hands it to who reads the
@@ -253,21 +255,26 @@ class _Asked:
         running = info.running - info.restarting
         self._watch_loads(now_s, running, pending, info.restarting)
         self._refuse_to_wait(now_s, running, pending)
-        if now_s < self._next_s and self._target:
-            return self._target
-        self._next_s = now_s + self.control.period_s
-        if now_s >= self._room_next_s:
-            self._room_next_s = now_s + _ROOM_EVERY_S
-            self._look_at_nodes()
-        signals = self._signals(now_s, running, pending, info, op, state)
-        self.control.tell(signals)
-        decision = self._policy.decide(signals)
-        self._note(now_s, decision, running, pending)
-        self._target = decision.target
-        return self._target
+        if now_s >= self._next_s or not self._target:
+            self._next_s = now_s + self.control.period_s
+            self._nodes.look(now_s)
+            node_s = self._nodes.node_s(pool.max_size())
+            signals = self._signals(now_s, running, pending, node_s, info, op, state)
+            self.control.tell(signals)
+            decision = self._policy.decide(signals)
+            self._note(now_s, decision, running, pending)
+            self._target = min(max(decision.target, pool.min_size()), pool.max_size())
+        return self._nodes.want(self._target, now_s)
 
     def _signals(
-        self, now_s: float, running: int, pending: int, info: Any, op: Any, state: Any
+        self,
+        now_s: float,
+        running: int,
+        pending: int,
+        node_s: float,
+        info: Any,
+        op: Any,
+        state: Any,
     ) -> Signals:
         control, seen, metrics = self.control, self.control.look(), op.metrics
         granted = 100 * running * control.num_cpus / control.cores if control.cores else None
@@ -281,8 +288,9 @@ class _Asked:
             queued=state.total_enqueued_input_blocks(),
             in_flight=info.tasks_in_flight,
             load_s=self._load_s,
-            room=self._room,
-            nodes=self._nodes,
+            node_s=node_s,
+            room=self._nodes.room,
+            nodes=self._nodes.count,
             cpu_percent=seen.cpu_percent,
             reserve_percent=control.reserve_percent,
             granted_percent=granted,
@@ -306,20 +314,6 @@ class _Asked:
         while len(self._starting) > pending:
             self._starting.pop()
         self._last_running, self._last_restarting = running, restarting
-
-    def _look_at_nodes(self) -> None:
-        control = self.control
-        rooms = []
-        for node in ray.nodes():
-            if node["Alive"]:
-                of_cpus = node["Resources"].get("CPU", 0.0) / max(control.num_cpus, 1e-9)
-                of_gpus = (
-                    node["Resources"].get("GPU", 0.0) / control.num_gpus
-                    if control.num_gpus
-                    else of_cpus
-                )
-                rooms.append(int(min(of_cpus, of_gpus) + 1e-9))
-        self._room, self._nodes = sum(rooms), sum(room > 0 for room in rooms)
 
     def _refuse_to_wait(self, now_s: float, running: int, pending: int) -> None:
         if running or not pending:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,21 +13,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pyarrow.dataset as ds
 import pytest
 
 from ray_asr.results.score import score
 from tests.conftest import speech_table, write_shard
-
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.ray.heads import BIN, ROOT, end_head, free_port, head_command
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +34,8 @@ def head() -> Iterator[dict[str, str]]:
             "RAY_USAGE_STATS_ENABLED": "0",
         }
         command = [
-            str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2",
-            f"--port={free_port()}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
-            f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}/ray",
-            f"--dashboard-agent-listen-port={free_port()}",
-            f"--dashboard-agent-grpc-port={free_port()}", f"--metrics-export-port={free_port()}",
-            "--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={200 * 2**20}",
+            *head_command(folder, num_cpus=2, port=free_port()),
+            f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
         ]  # fmt: skip
         log = Path(folder, "head.log")
         with log.open("w") as out:
@@ -60,17 +45,7 @@ def head() -> Iterator[dict[str, str]]:
             _wait_for(f"{address}/api/version", process, log)
             yield {**env, "RAY_ADDRESS": address}
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End a head and the processes that it started, and no others."""
-    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(started, timeout=60)
-    for one in alive:
-        one.kill()
-    process.wait(30)
+            end_head(process)
 
 
 def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:

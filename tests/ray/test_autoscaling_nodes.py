@@ -1,0 +1,177 @@
+"""Nodes come and go with the pool, on Ray's autoscaler with its provider of nodes on one machine.
+
+The same file is the driver: a process has one Ray, and the other tests have theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ray.heads import ROOT, end_head, free_port, head_command
+
+ROWS = 240
+# A head with two CPUs, nodes of two: four actors of one and a CPU to read want two nodes more.
+HEAD_CPUS, NODE_CPUS, MOST_NODES, MOST_ACTORS = 2, 2, 3, 4
+_GONE_AFTER_S = 90
+
+
+def drive(address: str) -> None:
+    """A pool of 1, then 4, then 1 actors; prints who did each row and the nodes at that time."""
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    from ray_asr.control.pool_control import PoolControl
+    from ray_asr.control.ray_adapter import install, remove
+    from ray_asr.control.signals import Decision, Signals
+
+    ray.init(address, logging_level="error", log_to_driver=False)
+    told: list[Signals] = []
+
+    class Policy:
+        def decide(self, signals: Signals) -> Decision:
+            told.append(signals)
+            done = signals.chunks_done
+            return Decision(1 if done < 10 or done > 160 else MOST_ACTORS, "the test says so")
+
+    class Ours:
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            time.sleep(0.4)
+            node = ray.get_runtime_context().get_node_id()
+            return {**batch, "node": [node] * len(batch["id"])}
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    control = PoolControl(Policy, "Ours", num_cpus=1.0, cores=2.0, period_s=0.2)
+    assert install(context, control)
+    pool = ActorPoolStrategy(
+        min_size=1, max_size=MOST_ACTORS, initial_size=1, max_tasks_in_flight_per_actor=2
+    )
+    dataset = ray.data.range(ROWS, override_num_blocks=ROWS)
+    dataset = dataset.map_batches(Ours, batch_size=1, num_cpus=1.0, compute=pool)
+    rows: list[tuple[int, str]] = []
+    seen: list[tuple[int, int]] = []
+    for row in dataset.iter_rows():
+        rows.append((row["id"], row["node"]))
+        seen.append((sum(node["Alive"] for node in ray.nodes()), told[-1].running))
+    remove(context, control)
+    deadline = time.monotonic() + _GONE_AFTER_S
+    while (left := sum(node["Alive"] for node in ray.nodes())) > 1:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    said = {
+        "ids": sorted(row for row, _ in rows),
+        "nodes_that_worked": len({node for _, node in rows}),
+        "rows": seen,
+        "left": left,
+        "running": [signals.running for signals in told],
+        "room": [signals.room for signals in told],
+        "node_s": [signals.node_s for signals in told],
+    }
+    sys.stdout.write(f"SAID {json.dumps(said)}\n")
+    ray.shutdown()
+
+
+def cluster_config(gcs_address: str) -> dict[str, Any]:
+    """As `ray up` would have it, for nodes that are processes of this machine."""
+    lists = (
+        "setup_commands", "head_setup_commands", "worker_setup_commands",
+        "initialization_commands", "head_start_ray_commands", "worker_start_ray_commands",
+        "cluster_synced_files", "rsync_exclude", "rsync_filter",
+    )  # fmt: skip
+    node = {"CPU": NODE_CPUS, "object_store_memory": 100 * 2**20}
+    return {
+        "cluster_name": "fake",
+        "max_workers": MOST_NODES,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 0.1,
+        "provider": {
+            "type": "fake_multinode",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "gcs_address": gcs_address,
+        },
+        "available_node_types": {
+            "head": {"resources": {"CPU": HEAD_CPUS}, "node_config": {}, "max_workers": 0},
+            "worker": {
+                "resources": node, "node_config": {}, "min_workers": 0, "max_workers": MOST_NODES,
+            },
+        },
+        "head_node_type": "head",
+        "auth": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        **{name: [] for name in lists},
+    }  # fmt: skip
+
+
+@pytest.mark.timeout(420)
+def test_nodes_come_and_go_with_the_pool() -> None:
+    from ray._private.services import get_node_ip_address
+
+    with tempfile.TemporaryDirectory(prefix="ra_") as folder:
+        port = free_port()
+        address = f"{get_node_ip_address()}:{port}"
+        config = Path(folder, "cluster.json")  # which is YAML too
+        config.write_text(json.dumps(cluster_config(address)))
+        env = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_TMPDIR": folder,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": str(ROOT),
+        }
+        for_head = {**env, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        command = [
+            *head_command(folder, HEAD_CPUS, port),
+            f"--autoscaling-config={config}", "--include-dashboard=false",
+        ]  # fmt: skip
+        log = Path(folder, "head.log")
+        with log.open("w") as out:
+            head = subprocess.Popen(command, env=for_head, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + 120
+            while "Ray runtime started" not in log.read_text():
+                assert head.poll() is None, log.read_text()[-2000:]
+                assert time.monotonic() < deadline, log.read_text()[-2000:]
+                time.sleep(0.2)
+            driver = subprocess.run(
+                [sys.executable, __file__, address],
+                cwd=ROOT, env=env, capture_output=True, text=True, timeout=280, check=False,
+            )  # fmt: skip
+        finally:
+            end_head(head, nodes_too=True)
+    assert driver.returncode == 0, driver.stderr[-3000:]
+    lines = [line for line in driver.stdout.splitlines() if line.startswith("SAID ")]
+    said = json.loads(lines[-1].removeprefix("SAID "))
+    assert said["ids"] == list(range(ROWS))
+    assert said["rows"][0][0] == 1
+    assert max(said["running"]) == MOST_ACTORS
+    assert said["running"][-1] == 1, "the pool shrank while it worked"
+    assert said["nodes_that_worked"] >= 2
+    # Ray asks for a node for every task that waits as well, so that one comes and goes beside.
+    at_most = [alive for alive, running in said["rows"] if running == MOST_ACTORS]
+    assert statistics.mode(at_most) == 3
+    assert min(alive for alive, _ in said["rows"][-40:]) <= 2, "nodes went while the run went on"
+    assert said["left"] == 1, "and all of them after it"
+    # One CPU is left to read with, on whatever nodes there are.
+    assert said["room"][0] == HEAD_CPUS - 1
+    assert said["room"][said["running"].index(MOST_ACTORS)] >= MOST_ACTORS
+    assert said["node_s"][0] > 0, "nodes are hoped for"
+
+
+if __name__ == "__main__":
+    drive(sys.argv[1])
