@@ -1,6 +1,8 @@
 """A run as it is seen: samples of every node, kept, exported as metrics, and at hand.
 
-Owns the samplers on the nodes, and where their samples go. Must not know recognition.
+Owns the samplers on the nodes, and where their samples go. Must not know recognition. The driver's
+own node is sampled by the driver: a sample takes 0.3 ms, a process of Ray's that does nothing 1 %
+of a core.
 
 Metrics are exported by the driver, under names that begin with `asr_` (Ray puts `ray_` in front);
 `docs/grafana/ray_asr.json` is a dashboard of them.
@@ -99,6 +101,8 @@ class Monitor:
         self._title, self._ncpu, self._interval_s = title, ncpu, interval_s
         self.run = Run()
         self._samplers: dict[str, Any] = {}
+        self._own_node = ""
+        self._own_sampler: Sampler | None = None
         self._asked: dict[Any, str] = {}
         self._latest: dict[str, tuple[float, Sample]] = {}
         self._records: list[dict[str, Any]] = []
@@ -152,11 +156,16 @@ class Monitor:
                     self._look_at_nodes()
                 self._collect()
                 self._ask()
+                if self._own_sampler is not None:
+                    self._keep(self._own_node, self._own_sampler.sample())
             except RayError as error:
                 logger.warning("the monitor missed a sample (%s).", type(error).__name__)
 
     def _look_at_nodes(self) -> None:
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        if self._own_sampler is None:
+            self._own_node = ray.get_runtime_context().get_node_id()
+            self._own_sampler = Sampler(self._title, self._ncpu)
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {self._own_node}
         for node_id in set(self._samplers) - alive:
             del self._samplers[node_id]
             self._latest.pop(node_id, None)

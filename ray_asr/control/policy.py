@@ -22,10 +22,14 @@ _MEMORY_S = 10.0
 _SURE = 0.02
 # So many times the actors before the cores are full: they are mostly idle.
 _IDLE = 1.25
+# Percent of all cores: with so many busy they are full, whatever is meant to be kept.
+_FULL = 97.0
 # Of a pool: giving up so much of it at once is not a small step.
 _LARGE = 0.3
 # Of the actors: with so many without a chunk, reading is what limits the run.
 _STARVED = 0.1
+# Of the actors that have chunks where reading is what limits: so many are kept.
+_SPARE = 1.25
 # Without a count of chunks, a round is taken for so long.
 _ROUND_S = 5.0
 
@@ -251,19 +255,27 @@ class ScalingPolicy:
         """The next size to try, or the one to stay at."""
         bracket = self._bracket
         self._begun = True
-        enough = bracket.enough()
         load_s = signals.load_s or 0.0
         left_s = self._left_s(signals)
-        size, why = bracket.next_size(
-            limit, self._head_room(signals), max(1, signals.nodes), self._crowded(signals)
-        )
+        crowded, starved = self._crowded(signals), self._idle > _STARVED
+        fed = math.ceil(_SPARE * (1.0 - self._idle) * signals.running) if starved else 0
+        nodes = max(1, signals.nodes)
+        size, why = bracket.next_size(limit, self._head_room(signals), nodes, crowded, fed)
+        here = max(signals.running, self._window.actors if self._window else 0)
+        if crowded and here < size and here in bracket.readings:
+            # What more actors brought, they took from who reads, or it was another time.
+            bracket.forget_above(here)
+            size, why = bracket.next_size(here, 1.0, nodes, crowded, fed)
+        enough = bracket.enough()
         size = max(size, self._options.least)
         if size < enough.actors:
             given_up = (enough.actors - size) / enough.actors
+            if starved:  # who has no chunk brings nothing
+                given_up = max(0.0, given_up - self._idle)
             round_s = (signals.time_s - self._counts_from[0]) / max(self._rounds(signals), 1e-6)
             cost_s = given_up * (2.5 * round_s + 2 * load_s)
-            if self._crowded(signals):
-                cost_s *= 0.2  # it is likely to gain
+            if crowded:
+                cost_s *= 0.2 / max(1.0, crowded / 2)  # it is likely to gain
             elif bracket.flat and (size > 1 or given_up <= _LARGE):
                 cost_s *= 0.3
             elif given_up > _LARGE:
@@ -291,7 +303,7 @@ class ScalingPolicy:
 
     def _crowded(self, signals: Signals) -> float:
         """How many times the cores are taken, where they are full; 0 where they are not."""
-        if self._cpu is None or self._cpu <= 100.0 - signals.reserve_percent / 2:
+        if self._cpu is None or self._cpu <= min(_FULL, 100.0 - signals.reserve_percent / 2):
             return 0.0
         if signals.granted_percent is None:
             return 2.0

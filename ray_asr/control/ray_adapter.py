@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import threading
 import time
 import weakref
@@ -229,7 +230,7 @@ class _Asked:
         self._next_s = 0.0
         self._target = 0
         self._last_running = self._last_restarting = self._lost = 0
-        self._starting: deque[float] = deque()
+        self._starting: deque[tuple[float, int]] = deque()  # since when, and beside how many
         self._load_s: float | None = None
         self._none_since: float | None = None
 
@@ -308,9 +309,12 @@ class _Asked:
         self._lost += max(0, restarting - self._last_restarting)
         come = max(0, running - self._last_running)
         for _ in range(min(come, len(self._starting))):
-            self._load_s = now_s - self._starting.popleft()
+            since_s, beside = self._starting.popleft()
+            # Those that load at once share the cores; one that is started later does not.
+            cores = self.control.cores or math.inf
+            self._load_s = (now_s - since_s) * min(1.0, cores / (beside * self.control.num_cpus))
         while len(self._starting) < pending:
-            self._starting.append(now_s)
+            self._starting.append((now_s, pending))
         while len(self._starting) > pending:
             self._starting.pop()
         self._last_running, self._last_restarting = running, restarting

@@ -91,6 +91,8 @@ class Sampler:
         return sum(
             times[core].user + times[core].system + times[core].nice
             + getattr(times[core], "irq", 0.0) + getattr(times[core], "softirq", 0.0)
+            # What a hypervisor gives to others is not there for one more actor either.
+            + getattr(times[core], "steal", 0.0)
             for core in self._allowed
             if core < len(times)
         )  # fmt: skip

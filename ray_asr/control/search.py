@@ -68,6 +68,11 @@ class Bracket:
         self.readings.clear()
         self._doubted.clear()
 
+    def forget_above(self, actors: int) -> None:
+        """Larger sizes were another time; that size was seen, and stays."""
+        for size in [size for size in self.readings if size > actors]:
+            del self.readings[size]
+
     def doubt(self, confidence: float) -> None:
         """Forget a size that was found too few without being clearly so: it has a second trial."""
         best, enough = self.best(), self.enough()
@@ -112,7 +117,12 @@ class Bracket:
         return any(actors > self.enough().actors for actors in self.readings)
 
     def next_size(
-        self, limit: int, head_room: float | None, nodes: int = 1, crowded: float = 0.0
+        self,
+        limit: int,
+        head_room: float | None,
+        nodes: int = 1,
+        crowded: float = 0.0,
+        fed: int = 0,
     ) -> tuple[int, str]:
         """The size to try next, or that of `enough` where nothing is left to try.
 
@@ -122,6 +132,7 @@ class Bracket:
                 that is not known.
             nodes: that the actors are spread over. Sizes that give each as many are tried.
             crowded: how many times the cores are taken; 0 where they are not full.
+            fed: actors that chunks come for, where there are more; else 0.
         """
         enough, best = self.enough(), self.best()
         if enough.actors < 2 * nodes:  # some nodes have one actor, others two or none
@@ -134,6 +145,8 @@ class Bracket:
             if grown > enough.actors:
                 return grown, f"{enough.actors} are not known to be enough, and cores are idle"
         if low is None:
+            if 0 < fed < enough.actors:
+                return _spread(fed, nodes), f"chunks do not come for more than {fed}"
             return self._fewer(enough, above, nodes, crowded)
         gap = enough.actors - low.actors
         if gap <= max(1, round(_NEAR * enough.actors)):

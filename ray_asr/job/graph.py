@@ -122,7 +122,7 @@ def transcripts_of(
         make_engine: makes each actor's engine of its settings.
         announce: the name of the `PoolControl` that recognizing actors report to.
     """
-    engine = replace(config.engine, ncpu=plan.ncpu)
+    engine = replace(config.engine, ncpu=plan.ncpu, precision=plan.precision)
     batches = BatchBounds(
         plan.batch_size_s, plan.least_batch_s, min(plan.most_batch_s, _chunk_s(plan))
     )

@@ -17,6 +17,7 @@ from ray_asr.control.capacity import ClusterResources, Node
 from ray_asr.control.plan import make_plan
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.errors import ConfigError, EngineFatalError, RayAsrError
+from ray_asr.job.pipeline import transcribe_path
 from ray_asr.job.tune import TuneOptions, TuneResult, run_tune
 from tests.conftest import speech_table, write_shard
 
@@ -106,6 +107,19 @@ def test_the_plan_takes_what_was_best(tuned: tuple[TuneResult, Path]) -> None:
     ))  # fmt: skip
     assert (plan.ncpu, plan.recognize.start) == (best.ncpu, best.actors)
     assert plan.batch_size_s == best.batch_size_s
+
+
+def test_a_job_takes_a_baseline_of_this_machine_and_says_so(
+    tuned: tuple[TuneResult, Path], source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = tuned[0].baseline
+    best = dataclasses.replace(found.best(), precision="fp32", ncpu=1, actors=1, stages="fused")
+    dataclasses.replace(found, entries=(best,)).save(tmp_path / "b.json")
+    config = with_settings(CONFIG, {"baseline": str(tmp_path / "b.json"), "autoscale": False})
+    with caplog.at_level("INFO", "ray_asr"):
+        summary = transcribe_path(str(source), str(tmp_path / "out"), config)
+    assert f"the baseline {tmp_path / 'b.json'} is used" in caplog.text
+    assert (summary.precision, summary.actors_max, summary.rows_out) == ("fp32", 1, 40)
 
 
 def test_nothing_is_left_of_the_measuring(tuned: tuple[TuneResult, Path]) -> None:

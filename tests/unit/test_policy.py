@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,8 @@ def test_any_signals_give_a_target_within_bounds_and_a_reason(data: st.DataObjec
                 room=data.draw(st.integers(0, 50)), nodes=data.draw(st.integers(0, 5)),
                 cpu_percent=data.draw(st.none() | st.floats(0.0, 100.0)), reserve_percent=5.0,
                 memory_share=data.draw(share), gpu_memory_share=data.draw(share),
+                idle=data.draw(st.integers(0, 40)),
+                granted_percent=data.draw(st.none() | st.floats(0.0, 400.0)),
                 chunks_done=data.draw(st.none() | st.just(chunks)),
                 all_read=data.draw(st.sampled_from([None, True, False])),
             )
@@ -295,3 +298,59 @@ def test_full_memory_leaves_the_last_actor() -> None:
     policy = ScalingPolicy()
     assert policy.decide(seen(0.0, 0, memory_share=0.99)).target == 1
     assert policy.decide(seen(60.0, 1, memory_share=0.99)).target == 1
+
+
+# What a machine on paper does not show.
+
+
+def followed(
+    rate: Callable[[int, float], float],
+    until_s: float = 400.0,
+    **more: Callable[[int], object],
+) -> list[tuple[float, int]]:
+    """Times and targets of a pool that begins with eight of eight and follows at once.
+
+    Args:
+        rate: audio delivered a second by so many actors at a time.
+        until_s: when it ends.
+        more: other signals, by the number of actors.
+    """
+    policy = ScalingPolicy(PolicyOptions(most=8, start=8))
+    running, time_s, done_s, chunks = 8, 0.0, 0.0, 0.0
+    targets: list[tuple[float, int]] = []
+    while time_s < until_s:
+        others = {name: of(running) for name, of in more.items()}
+        signals = seen(
+            time_s, running, audio_done_s=done_s, chunks_done=int(chunks), busy_s=None,
+            audio_left_s=4e4, load_s=10.0, **others,
+        )  # fmt: skip
+        running = policy.decide(signals).target
+        targets.append((time_s, running))
+        time_s += 0.5
+        done_s += 0.5 * rate(running, time_s)
+        chunks += 0.5 * rate(running, time_s) / 10.0
+    return targets
+
+
+def test_actors_that_chunks_do_not_come_for_are_given_up() -> None:
+    """Reading brings 60 s a second, an actor does 30: two have chunks, whatever their number."""
+    targets = followed(
+        lambda running, _: min(60.0, 30.0 * running),
+        idle=lambda running: max(0, running - 2),
+        cpu_percent=lambda _: 60.0,
+    )
+    assert targets[-1][1] in (2, 3)
+    assert next(at for at, size in targets if size <= 4) < 60
+
+
+def test_where_the_cores_are_full_a_faster_past_is_no_reason_to_grow() -> None:
+    """What had been read while models loaded goes fast; then reading wants its share."""
+    targets = followed(
+        lambda _, time_s: 140.0 if time_s < 30 else 110.0,
+        cpu_percent=lambda _: 99.0,
+        granted_percent=lambda running: 100.0 * running / 2,
+    )
+    sizes = [size for _, size in targets]
+    smallest = sizes.index(min(sizes))
+    assert sizes[smallest] <= 2
+    assert max(sizes[smallest:]) <= 2
