@@ -275,7 +275,7 @@ class ScalingPolicy:
             round_s = (signals.time_s - self._counts_from[0]) / max(self._rounds(signals), 1e-6)
             cost_s = given_up * (2.5 * round_s + 2 * load_s)
             if crowded:
-                cost_s *= 0.2 / max(1.0, crowded / 2)  # it is likely to gain
+                cost_s *= 0.2 / max(1.0, crowded)  # it is likely to gain
             elif bracket.flat and (size > 1 or given_up <= _LARGE):
                 cost_s *= 0.3
             elif given_up > _LARGE:
