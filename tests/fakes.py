@@ -123,10 +123,14 @@ class FakeEngine:
         self._hears_nothing = hears_nothing
         self._spans = spans
         self.loaded = 0
+        self.memory_taken = 0.5
         self.batches_s: list[list[float]] = []  # seconds of each waveform of each call
 
     def load(self) -> None:
         self.loaded += 1
+
+    def memory_share(self) -> float:
+        return self.memory_taken
 
     def detect_speech(self, waveforms: Sequence[Waveform]) -> list[list[Span]]:
         return [self._detect(waveform) for waveform in waveforms]

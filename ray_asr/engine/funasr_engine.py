@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ray_asr.config import EngineConfig
+from ray_asr.engine.device_memory import memory_share
 from ray_asr.engine.loading import load_auto_model
 from ray_asr.engine.overlap import in_turn, overlapped
 from ray_asr.engine.padding import silence_padding
@@ -84,6 +85,9 @@ class FunASREngine:
             self._punc = load_auto_model(config.punc_model, "punc_model", **common, **named)
             self._prepare_punctuation()
         self._keep_threads()
+
+    def memory_share(self) -> float:
+        return memory_share(self._config.device)
 
     def _prepare_recognizer(self) -> None:
         from ray_asr.engine.attention import fuse_attention

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """
         ...
 
+    def memory_share(self) -> float:
+        """How much of the memory that it computes in is taken, 0 to 1; loads no model."""
+        ...
+
     def detect_speech(self, waveforms: Sequence[Waveform]) -> list[list[Span]]:
         """The stretches of speech in each waveform, in order; none where all is silent."""
         ...

@@ -64,6 +64,10 @@ class NullEngine:
     def load(self) -> None:
         """Nothing to load."""
 
+    def memory_share(self) -> float:
+        """None of it: batches stay as they are."""
+        return 0.0
+
     def detect_speech(self, waveforms: Sequence[Waveform]) -> list[list[Span]]:
         """All of each waveform."""
         return [[Span(0, len(w) * 1000 // SAMPLE_RATE_HZ)] for w in waveforms]

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
-import psutil
 import pyarrow as pa
 
 from ray_asr.corpus import rows as columns
@@ -49,7 +48,6 @@ class Steps:
         batch_size_s: padded audio in one call of the recognizer, in seconds: where it starts and
             how far it may change, or one number; comes down when memory does not hold it.
         limits: how long recordings and their segments may be.
-        memory_share: how much of the memory that it computes in is taken; None: not known.
     """
 
     def __init__(
@@ -57,12 +55,10 @@ class Steps:
         engine: Engine,
         batch_size_s: BatchBounds | float,
         limits: Limits,
-        memory_share: Callable[[], float | None] | None = None,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._size = BatchSize(batch_size_s)
-        self._memory_share = memory_share or host_memory_share
         self._broken = 0
 
     @property
@@ -130,7 +126,7 @@ class Steps:
                 max(len(batch) * _longest_s(batch) for batch in batches),
                 sum(durations_s),
                 time.monotonic() - started,
-                self._memory_share(),
+                self._engine.memory_share(),
             )
         return scatter(groups, results)
 
@@ -251,11 +247,6 @@ class TranscribeWorker:
         self._steps.recognize(rows)
         self._steps.punctuate(rows)
         return [row.transcript(self._language) for row in rows]
-
-
-def host_memory_share() -> float:
-    """How much of the machine's memory is taken."""
-    return psutil.virtual_memory().percent / 100
 
 
 def load_error(engine: Engine) -> RayAsrError | None:

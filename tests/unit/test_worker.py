@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ray_asr.corpus.rows import fold
 from ray_asr.engine.protocol import Engine
 from ray_asr.errors import EngineFatalError, ErrorCode, RowError
+from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import TRANSCRIPT_SCHEMA, Recognition, Span, Transcript, Waveform, Word
 from tests.fakes import (
@@ -83,6 +84,21 @@ def test_batches_stay_within_their_padded_seconds() -> None:
     assert len(engine.batches_s) > 1
     for batch_s in engine.batches_s:
         assert len(batch_s) * max(batch_s) <= 2.0 or len(batch_s) == 1
+
+
+def test_batches_become_smaller_while_the_engines_memory_is_full() -> None:
+    engine = FakeEngine()
+    worker = TranscribeWorker(lambda: engine, BatchBounds(8.0, 1.0, 8.0), "", PROVENANCE)
+    cells = {str(n): tone(1.0) for n in range(16)}
+
+    def largest_s() -> float:
+        engine.batches_s.clear()
+        worker.transcribe(decoded_rows(cells))
+        return max(len(batch_s) * max(batch_s) for batch_s in engine.batches_s)
+
+    assert largest_s() == 8.0
+    engine.memory_taken = 0.95
+    assert min(largest_s() for _ in range(8)) < 8.0
 
 
 def test_text_does_not_depend_on_the_batch() -> None:
