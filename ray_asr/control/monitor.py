@@ -2,7 +2,8 @@
 
 Owns the samplers on the nodes, and where their samples go. Must not know recognition. The driver's
 own node is sampled by the driver: a sample takes 0.3 ms, a process of Ray's that does nothing 1 %
-of a core.
+of a core. Another node is sampled while it has actors of ours: to Ray's autoscaler a node with any
+actor is in use, a sampler too, and it would never go.
 
 Metrics are exported by the driver, under names that begin with `asr_` (Ray puts `ray_` in front);
 `docs/grafana/ray_asr.json` is a dashboard of them.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,10 +97,18 @@ class Monitor:
         title: what the process titles of our actors contain.
         ncpu: cores granted to each of them.
         interval_s: between two samples of a node.
+        nodes: says the ids of those that have actors of ours now.
     """
 
-    def __init__(self, title: str, ncpu: float, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        title: str,
+        ncpu: float,
+        interval_s: float = 1.0,
+        nodes: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
         self._title, self._ncpu, self._interval_s = title, ncpu, interval_s
+        self._nodes = nodes
         self.run = Run()
         self._samplers: dict[str, Any] = {}
         self._own_node = ""
@@ -165,11 +175,12 @@ class Monitor:
         if self._own_sampler is None:
             self._own_node = ray.get_runtime_context().get_node_id()
             self._own_sampler = Sampler(self._title, self._ncpu)
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {self._own_node}
-        for node_id in set(self._samplers) - alive:
-            del self._samplers[node_id]
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        wanted = alive.intersection(self._nodes()) - {self._own_node}
+        for node_id in set(self._samplers) - wanted:
+            ray.kill(self._samplers.pop(node_id))
             self._latest.pop(node_id, None)
-        for node_id in alive - set(self._samplers):
+        for node_id in wanted - set(self._samplers):
             here = NodeAffinitySchedulingStrategy(node_id, soft=False)
             self._samplers[node_id] = (
                 ray.remote(Sampler)

@@ -69,6 +69,8 @@ class PoolControl:
         tell: is given what the policy was given.
         moments: the record.
         most_running: the most actors that took work at the same time.
+        nodes: ids of those that have actors now, of this pool or of another one of the execution;
+            replaced as a whole.
         name: of this one among all of the process.
     """
 
@@ -84,4 +86,5 @@ class PoolControl:
     tell: Callable[[Signals], None] = lambda _: None
     moments: list[Moment] = field(default_factory=list[Moment])
     most_running: int = 0
+    nodes: frozenset[str] = frozenset()
     name: str = field(default_factory=lambda: f"ray_asr-{uuid.uuid4().hex[:12]}")

@@ -194,8 +194,12 @@ class _PolicyAutoscaler(BacklogAwareActorAutoscaler):
     ) -> None:
         super().__init__(topology, resource_manager, config=config)
         self._asked = _Asked(control, nodes)
+        self._places: dict[Any, set[str]] = {}
 
     def _derive_target_scaling_config(self, actor_pool: Any, op: Any, op_state: Any) -> Any:
+        running = getattr(actor_pool, "_running_actors", {})
+        self._places[actor_pool] = {state.actor_location for state in running.values()}
+        self._asked.control.nodes = frozenset().union(*self._places.values())
         if not _is_ours(op, self._asked.control):
             return super()._derive_target_scaling_config(actor_pool, op, op_state)
         op._ray_asr_shrinking = False

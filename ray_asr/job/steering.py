@@ -111,7 +111,10 @@ class Steering:
         install(context, self.control)
         control = self.control
         try:
-            with Monitor(control.operator, control.num_cpus, self._interval_s) as self.monitor:
+            self.monitor = Monitor(
+                control.operator, control.num_cpus, self._interval_s, lambda: control.nodes
+            )
+            with self.monitor:
                 yield
         finally:
             remove(context, control)

@@ -44,4 +44,5 @@ def end_head(process: subprocess.Popen[bytes], nodes_too: bool = False) -> None:
     _, alive = psutil.wait_procs(started, timeout=5 if nodes_too else 60)
     for one in alive:
         one.kill()
+    psutil.wait_procs(alive, timeout=30)
     process.wait(30)

@@ -25,7 +25,7 @@ from tests.ray.heads import BIN, ROOT, end_head, free_port, head_command
 def head() -> Iterator[dict[str, str]]:
     """The environment of a client of a private head, which ends with the test."""
     dashboard = free_port()
-    with tempfile.TemporaryDirectory(prefix="ra_") as folder:
+    with tempfile.TemporaryDirectory(prefix="ra_", ignore_cleanup_errors=True) as folder:
         env = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
