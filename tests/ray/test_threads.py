@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 import ray
 
+from ray_asr.config import Config, EngineConfig, with_settings
+from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.threads import thread_environment
+from ray_asr.job.pipeline import transcribe_path
+from tests.conftest import speech_table, write_shard
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -130,3 +135,39 @@ def test_an_actor_of_two_cores_computes_in_two_threads_and_no_more() -> None:
         assert max(each[0] for each in compute_threads(actors, "multiply", 5.0)) == 2
     finally:
         ended(actors)
+
+
+def writing_its_cores(folder: str) -> Callable[[EngineConfig], FunASREngine]:
+    """Makes engines that say on which cores they were loaded; here, so that actors get it whole."""
+
+    class Says(FunASREngine):
+        def load(self) -> None:
+            super().load()
+            cores = " ".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+            Path(folder, str(os.getpid())).write_text(cores, encoding="utf-8")
+            until = time.monotonic() + 120
+            while len(os.listdir(folder)) < 2 and time.monotonic() < until:
+                time.sleep(0.1)  # or one of them does all the work before the other is there
+
+    return Says
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two actors want two cores")
+def test_actors_of_a_job_that_pins_share_no_core(
+    tmp_path: Path, embedded_speech: list[dict[str, str]]
+) -> None:
+    source = write_shard(speech_table(embedded_speech[:6]), tmp_path / "in" / "a.parquet")
+    said = tmp_path / "said"
+    said.mkdir()
+    models = {"model": "demo", "vad_model": "demo", "punc_model": "demo"}
+    pinned = {"ncpu": 1, "num_actors": 2, "autoscale": False, "pin_cores": True}
+    config = with_settings(Config(), {**models, **pinned})
+    summary = transcribe_path(
+        str(source), str(tmp_path / "out"), config, make_engine=writing_its_cores(str(said))
+    )
+    assert summary.rows_out == 6
+    # With physical cores of two threads an actor has both of them.
+    cores = [set(file.read_text(encoding="utf-8").split()) for file in said.iterdir()]
+    assert len(cores) == 2
+    assert not cores[0] & cores[1]
+    assert all(len(of_one) < len(os.sched_getaffinity(0)) for of_one in cores)
