@@ -41,7 +41,7 @@ def ray_local() -> Iterator[None]:
 
     from ray_asr.job.pipeline import connect
 
-    # A short path, as Ray's sockets want it; its processes may still write when they are told to go.
+    # A short path, as Ray's sockets want it; its processes may still write when told to go.
     with tempfile.TemporaryDirectory(prefix="ra_", ignore_cleanup_errors=True) as folder:
         connect("local", num_cpus=4, _temp_dir=folder, object_store_memory=300 * 2**20)
         yield
