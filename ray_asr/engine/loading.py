@@ -24,6 +24,7 @@ import numpy as np
 
 from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, model_folder
+from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
 
 # What FunASR prints, and goes on with random weights.
@@ -123,15 +124,15 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
     resolved = resolve_model(name, kind)
     with _contained() as said:
         import torch
-        from funasr import AutoModel
 
+        automodel = auto_model()
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise EngineFatalError(
                 f"engine.device is {device}, but this process sees no CUDA device: "
                 "give the actor a GPU (job.num_gpus) or set engine.device=cpu."
             )
         try:
-            auto = AutoModel(
+            auto = automodel(
                 model=resolved,
                 device=device,
                 ncpu=ncpu,

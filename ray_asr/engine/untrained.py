@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from ray_asr.engine.registry import auto_model
+
 # LFR frames a second (10 ms frames, every sixth kept): what the predictor sums over.
 _FRAMES_PER_S = 1000 / 60
 _CIF_WEIGHT_STD = 0.003  # moves the summed weights by a few per cent from input to input
@@ -157,6 +159,8 @@ def _weights(
     config: dict[str, Any], vocabulary_size: int, tokens_per_s: float, seed: int
 ) -> dict[str, Any]:
     import torch
+
+    auto_model()  # first, or the next line would import all of FunASR
     from funasr.models.paraformer.model import Paraformer
 
     frontend = config["frontend_conf"]
