@@ -31,7 +31,7 @@ class ErrorCode(str, Enum):  # enum.StrEnum is not in Python 3.10
     AUDIO_NO_STREAM = "audio_no_stream"  # a media file without an audio stream
     AUDIO_CORRUPT = "audio_corrupt"  # a known format whose data cannot be decoded
     AUDIO_NON_FINITE = "audio_non_finite"  # NaN or infinite samples
-    AUDIO_TOO_LONG = "audio_too_long"  # longer than `audio.max_duration_s`
+    AUDIO_TOO_LONG = "audio_too_long"  # longer than `input.max_duration_s`
     ID_MISSING = "id_missing"  # the id cell is null
     MODEL_FAILED = "model_failed"  # the model raised on this row alone
     OUT_OF_MEMORY = "out_of_memory"  # the row does not fit the device, even alone

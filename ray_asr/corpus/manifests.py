@@ -39,6 +39,7 @@ class Recording:
         path: where it is, in its filesystem's own form; `store` says in which filesystem.
         audio_path: the path as the source names it.
         origin: what named it, for messages.
+        reference_text: None where the source gives none; "" says that nothing is said.
         text_path: a file that holds the reference text; "" where `reference_text` is it.
         claimed_ms: the duration by the manifest, for what does not say its own.
         extras: further columns, the same names for every recording of a source.
@@ -50,7 +51,7 @@ class Recording:
     origin: str
     size: int = 0
     store: int = 0
-    reference_text: str = ""
+    reference_text: str | None = None
     text_path: str = ""
     claimed_ms: int | None = None
     extras: Mapping[str, str] = field(default_factory=dict)
@@ -146,7 +147,7 @@ def read_kaldi(filesystem: pafs.FileSystem, scp: str) -> Recordings:
             )
         if _ARK.search(path):
             raise DataError(f"{origin} points into an archive; unpack it and name the files.")
-        text = texts.get(utterance_id, "")
+        text = texts.get(utterance_id)
         entries.append(Recording(utterance_id, path, path, origin, reference_text=text))
     return _located(entries, filesystem, folder)
 
@@ -188,7 +189,7 @@ def _jsonl_entry(line: str, origin: str) -> Recording:
             "into a file of its own."
         )
     named = entry.get("utterance_id", path if is_nemo else entry.get("key", path))
-    text = entry.get("text" if is_nemo else "target") or ""
+    text = entry.get("text" if is_nemo else "target")
     seconds = entry.get("duration") if is_nemo else None
     claimed_ms = None
     if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9:
@@ -199,7 +200,7 @@ def _jsonl_entry(line: str, origin: str) -> Recording:
         path,
         path,
         origin,
-        reference_text=str(text),
+        reference_text=None if text is None else str(text),
         claimed_ms=claimed_ms,
         extras={
             key: value if isinstance(value, str) else json.dumps(value)

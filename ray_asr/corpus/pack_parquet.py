@@ -173,6 +173,6 @@ def _row(
         "utterance_id": utterance_id,
         "audio": audio,
         "duration_ms": row.get("duration_ms") if length is None else length,
-        "reference_text": "" if text is None else str(text),
+        "reference_text": None if text is None else str(text),
         "audio_path": path,
     }

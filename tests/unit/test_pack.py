@@ -71,7 +71,7 @@ def test_kaldi_directory_has_texts_by_id(tmp_path: Path) -> None:
     source = read_kaldi(LOCAL, str(tmp_path / "wav.scp"))
     assert [(r.utterance_id, r.reference_text) for r in source.found] == [
         ("u1", "hello there"),
-        ("u2", ""),
+        ("u2", None),
     ]
     assert source.missing == [("u3", "gone.wav is not there")]
 
@@ -109,7 +109,7 @@ def test_nemo_manifest_keeps_text_duration_and_common_extras(tmp_path: Path) -> 
     assert (first.reference_text, first.claimed_ms) == ("hi", 1500)
     assert first.extras == {"set": "x", "rate": "8000"}
     assert first.path == second.path == str(tmp_path / "a/1.wav")
-    assert (second.reference_text, second.store) == ("", 0)
+    assert (second.reference_text, second.store) == (None, 0)
 
 
 def test_funasr_manifest_has_key_source_target(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_hugging_face_table_takes_ids_from_paths(tmp_path: Path) -> None:
     assert [name for name, _ in unreadable] == ["gone.wav"]
     assert [row["utterance_id"] for row in rows] == ["one.wav", "loose.wav", "t.parquet/00000003"]
     assert [row["duration_ms"] for row in rows] == [100, 200, None]
-    assert [row["reference_text"] for row in rows] == ["a", "", "d"]
+    assert [row["reference_text"] for row in rows] == ["a", None, "d"]
     assert tables.schema.field("age").type == pa.int64()
     report = write_shard(LOCAL, str(tmp_path / "out"), tables.schema, rows, 2**20)
     assert report.rows == 3
