@@ -118,8 +118,13 @@ def pack(
     from ray_asr.corpus.pack import pack as pack_corpus
     from ray_asr.job.pipeline import connect
 
-    connect(address)
-    summary = pack_corpus(source, destination, shard_mb=shard_mb, row_group_mb=row_group_mb)
+    summary = pack_corpus(
+        source,
+        destination,
+        shard_mb=shard_mb,
+        row_group_mb=row_group_mb,
+        connect=lambda: connect(address),
+    )
     click.echo(summary.table())
 
 

@@ -178,7 +178,7 @@ def _check_precision(engine: EngineConfig) -> None:
     _require(
         engine.precision in _PRECISIONS[kind],
         f"engine.precision is {engine.precision}, which engine.device={engine.device} does not "
-        f"compute in: use {' or '.join(_PRECISIONS[kind])}.",
+        f"compute in: use {', '.join(_PRECISIONS[kind][:-1])} or {_PRECISIONS[kind][-1]}.",
     )
 
 

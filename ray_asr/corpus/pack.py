@@ -83,8 +83,9 @@ def pack(
     shard_mb: float = 512.0,
     row_group_mb: float = 32.0,
     num_tasks: int | None = None,
+    connect: Callable[[], object] | None = None,
 ) -> PackSummary:
-    """Pack recordings into Parquet shards, on the Ray that the caller is connected to.
+    """Pack recordings into Parquet shards, on the Ray that this process is connected to.
 
     Args:
         source: a folder of audio, a Kaldi directory or `wav.scp`, a JSONL manifest, or Parquet (a
@@ -93,6 +94,7 @@ def pack(
         shard_mb: encoded audio in one shard, in MiB.
         row_group_mb: encoded audio in one row group, in MiB.
         num_tasks: shards written at a time; None: one for each CPU of the cluster.
+        connect: connects to Ray, once source and destination are known to be good.
 
     Raises:
         DataError: the source cannot be packed or the destination is not empty; nothing is written.
@@ -104,13 +106,20 @@ def pack(
         raise ConfigError(f"shard_mb is {shard_mb}: use a size above 0 MiB.")
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"num_tasks is {num_tasks}: use at least 1.")
-    if not ray.is_initialized():
-        raise ConfigError("pack runs on Ray, which is not connected: call ray.init() first.")
     where, folder = open_filesystem(destination)
     folder = folder.rstrip("/")
     _check_empty(where, folder)
     schema, readers, missing = _split(source, shard_mb * MIB, row_group_mb * MIB)
-    where.create_dir(folder, recursive=True)
+    if connect is not None:
+        connect()
+    if not ray.is_initialized():
+        raise ConfigError("pack runs on Ray, which is not connected: call ray.init() first.")
+    try:
+        where.create_dir(folder, recursive=True)
+    except OSError as error:
+        raise DataError(
+            f"the destination {folder} cannot be made ({error}); name a folder that can be written."
+        ) from error
     paths = [f"{folder}/shard-{i:05d}-of-{len(readers):05d}.parquet" for i in range(len(readers))]
     is_done = False
     try:

@@ -32,16 +32,16 @@ def run_demo(output: str | None, address: str | None) -> str:
     Returns:
         The tables and transcripts to show.
     """
-    connect(address)
     with tempfile.TemporaryDirectory(prefix="ray_asr_demo_") as temporary:
         root = Path(output or temporary)
         shards, transcripts = root / "shards", root / "transcripts"
         if not shards.exists():
-            pack(str(speech_folder() / "manifest.jsonl"), str(shards), shard_mb=4.0)
+            manifest = speech_folder() / "manifest.jsonl"
+            pack(str(manifest), str(shards), shard_mb=4.0, connect=lambda: connect(address))
         config = with_settings(
             Config(), {"model": DEMO, "vad_model": DEMO, "punc_model": DEMO, "language": "en"}
         )
-        run = transcribe_path(str(shards), str(transcripts), config)
+        run = transcribe_path(str(shards), str(transcripts), config, address)
         result = score(str(transcripts), by=("set", "format"))
         rows = ds.dataset(str(transcripts), format="parquet", exclude_invalid_files=False)
         table = rows.to_table(columns=["utterance_id", "set", "format", "text", "reference_text"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from ray_asr.config import SECTIONS, Config
 from ray_asr.job import pipeline
 from tests.fakes import planned, write_input
 
-VERBS = ["demo", "pack", "transcribe", "score"]
+VERBS = ["demo", "pack", "plan", "transcribe", "tune", "bench", "score", "simulate"]
+JOBS = Path(__file__).parents[2] / "jobs"
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +65,7 @@ def exit_code(*arguments: str) -> int:
 
 
 def test_every_verb_of_the_surface_is_there() -> None:
-    assert set(VERBS) <= set(cli.cli.commands)
+    assert set(VERBS) == set(cli.cli.commands)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -75,6 +78,17 @@ def test_each_verb_explains_itself_with_an_example(
     assert said.out.startswith(f"Usage: ray-asr {verb}")
     assert f"Example: ray-asr {verb}" in said.out
     assert said.err == ""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_a_file_for_ray_job_submit(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{verb}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(JOBS / f"{verb}.py"))
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"Usage: ray-asr {verb}")
 
 
 def test_help_lists_the_verbs_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +120,13 @@ def test_flags_are_settings_that_exist() -> None:
         (["--set", "batch_size_s=many"], "batch.batch_size_s is 'many': it takes float."),
         (["--set", "engine.funasr_options={ncpu: 4}"], "funasr_options may not set ncpu"),
         (["--batch-size-s", "0.5"], "use at least 1 second"),
+        (["--batch-size-s", "10"], "less than one segment of engine.max_single_segment_time"),
+        (["--precision", "fp16"], "use auto, fp32 or int8"),
+        (["--precision", "bf16"], "use auto, fp32 or int8"),
+        (
+            ["--precision", "int8", "--device", "cuda", "--num-gpus", "1"],
+            "use auto, fp32, bf16 or fp16",
+        ),
         (["--device", "tpu"], 'use "cpu" or "cuda"'),
         (["--num-gpus", "1"], "set engine.device=cuda"),
         (["--config", "/no/such/file.yaml"], "cannot read the configuration /no/such/file.yaml"),
@@ -295,3 +316,30 @@ def test_scoring_an_output_that_is_not_there_is_exit_code_3(
     assert exit_code("score", str(tmp_path / "out")) == 3
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert no_ray == []
+
+
+@pytest.mark.parametrize("kind", ["no source", "nothing in it", "destination in use"])
+def test_what_cannot_be_packed_is_exit_code_3_and_starts_nothing(
+    kind: str, tmp_path: Path, no_ray: list[str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, destination = tmp_path / "recordings", tmp_path / "shards"
+    if kind != "no source":
+        source.mkdir()
+    if kind == "destination in use":
+        (source / "a.wav").write_bytes(b"x")
+        destination.mkdir()
+        (destination / "mine.txt").write_text("keep", encoding="utf-8")
+    assert exit_code("pack", str(source), str(destination)) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert no_ray == []
+    kept = [file.name for file in destination.glob("*")]
+    assert kept == (["mine.txt"] if kind == "destination in use" else [])
+
+
+def test_what_can_be_packed_connects_to_ray(tmp_path: Path, no_ray: list[str | None]) -> None:
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "a.wav").write_bytes(b"x")
+    arguments = [str(tmp_path / "recordings"), str(tmp_path / "shards"), "--address", "there"]
+    assert exit_code("pack", *arguments) == 2  # the Ray of this file is never there
+    assert no_ray == ["there"]
+    assert not (tmp_path / "shards").exists()
