@@ -269,6 +269,19 @@ def worker_of(engine: Engine, batch_size_s: float = 60.0, language: str = "en") 
     return TranscribeWorker(lambda: engine, batch_size_s, language, PROVENANCE)
 
 
+def transcribed(
+    engine: Engine, cells: dict[str, Waveform | RowError], batch_size_s: float = 60.0
+) -> dict[str, Transcript]:
+    """Transcripts by id, after a look that they stand in the order of the rows."""
+    transcripts = worker_of(engine, batch_size_s).transcribe(decoded_rows(cells))
+    assert [transcript.utterance_id for transcript in transcripts] == list(cells)
+    return {transcript.utterance_id: transcript for transcript in transcripts}
+
+
+def heard(waveform: Waveform) -> str:
+    return punctuated_text(text_of(waveform))
+
+
 def planned(config: Config, cores: int = 2) -> Plan:
     """A plan for a cluster of one machine that is not there."""
     node = Node(ray_cpus=cores + 1, cores=cores, physical_cores=cores, numa_nodes=1, memory_gb=16.0)
