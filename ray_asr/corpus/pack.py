@@ -33,6 +33,7 @@ from ray_asr.corpus.pack_shards import (
     split_by_bytes,
     write_shard,
 )
+from ray_asr.corpus.resume import WRITING
 from ray_asr.corpus.units import MIB, open_filesystem
 from ray_asr.errors import ConfigError, DataError
 
@@ -286,5 +287,5 @@ def _remove(filesystem: pafs.FileSystem, folder: str, paths: list[str]) -> None:
     """Take away what an unfinished run has written, and nothing else."""
     ours = {path.rpartition("/")[2] for path in paths}
     for info in filesystem.get_file_info(pafs.FileSelector(folder)):
-        if info.base_name.removeprefix("_writing.") in ours:
+        if info.base_name.removeprefix(WRITING) in ours:
             filesystem.delete_file(info.path)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ray_asr.corpus.audio import duration_ms
 from ray_asr.corpus.manifests import Recording
+from ray_asr.corpus.resume import whole_file
 
 OWN_FIELDS = (
     pa.field("utterance_id", pa.string()),
@@ -29,7 +30,6 @@ LARGEST_AUDIO_BYTES = 2**31 - 2**20  # offsets of Arrow's binary type are 32 bit
 
 _ROW_BYTES = 256  # what a row weighs beside its audio, so that empty files are bounded too
 _READERS = 8
-_WHOLE_AT_CLOSE = ("s3", "gcs", "abfs")
 
 Item = TypeVar("Item")
 
@@ -68,16 +68,12 @@ def write_shard(
     rows: Iterable[Mapping[str, Any]],
     row_group_bytes: float,
 ) -> ShardReport:
-    """Write `rows` in order under a temporary name and then `path`.
+    """Write `rows` in order, under a temporary name until they are all there.
 
     Row groups end before their audio passes `row_group_bytes`; a larger row has one of its own.
     Audio is neither compressed nor given a dictionary or statistics, which would only cost.
     """
     report = ShardReport()
-    folder, _, name = path.rpartition("/")
-    # An object store shows a file when it is closed, and would copy it to rename it.
-    is_whole_at_close = filesystem.type_name in _WHOLE_AT_CLOSE
-    temporary = path if is_whole_at_close else f"{folder}/_writing.{name}"
     others = _columns_but_audio(schema)
     options: dict[str, Any] = {
         "compression": {"audio": "NONE", **dict.fromkeys(others, "ZSTD")},
@@ -85,13 +81,11 @@ def write_shard(
         "write_statistics": others,
     }
     with (
-        filesystem.open_output_stream(temporary) as sink,
+        whole_file(filesystem, path) as sink,
         pq.ParquetWriter(sink, schema, **options) as writer,
     ):
         for group in _row_groups(rows, row_group_bytes, report):
             writer.write_table(pa.Table.from_pylist(group, schema), len(group))
-    if temporary != path:
-        filesystem.move(temporary, path)
     return report
 
 
