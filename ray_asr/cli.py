@@ -297,18 +297,54 @@ def tune(
 
 
 @cli.command()
-@click.option("--workloads", default=50, show_default=True, help="Jobs on paper.")
-@click.option("--seed", default=0, show_default=True, help="Of the jobs.")
+@click.argument("source", required=False)
+@_with_settings_flags
+@click.option("--run", default="", help="Folder of a finished run: OUTPUT/_runs/<run_id>.")
+@click.option("--audio-hours", type=float, default=0.0, help="Of a job that has no input yet.")
+@click.option("--nodes", type=int, default=0, help="Like the measured ones. Default: as many.")
+@click.option("--actors-per-node", type=int, default=0, help="Default: as many as were measured.")
+@click.option("--nodes-at-start", type=int, default=0, help="Others come when asked. Default: all.")
+@click.option("--node-start-s", type=float, default=60.0, show_default=True, help="Of the others.")
+@click.option("--workloads", default=50, show_default=True, help="Jobs on paper, without a job.")
+@click.option("--seed", default=0, show_default=True, help="Of these.")
 @click.option("--price-per-actor-hour", default=0.0, show_default=True, help="Any currency.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-def simulate(workloads: int, seed: int, price_per_actor_hour: float, as_json: bool) -> None:
-    """Compare the scaling policy with Ray's rule, fixed sizes and hindsight, on clusters on paper.
+def simulate(
+    source: str | None,
+    config_file: str | None,
+    sets: tuple[str, ...],
+    run: str,
+    audio_hours: float,
+    nodes: int,
+    actors_per_node: int,
+    nodes_at_start: int,
+    node_start_s: float,
+    workloads: int,
+    seed: int,
+    price_per_actor_hour: float,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Predict a job on a cluster that need not be there, from a baseline; or compare policies.
 
-    Example: ray-asr simulate --workloads 10
+    SOURCE, --run or --audio-hours name the job, and control.baseline what `ray-asr tune` measured
+    of a node. Without a job, fifty jobs on paper are run under each policy: ours, Ray's rule, fixed
+    sizes, and the best size in hindsight.
+
+    Example: ray-asr simulate shards/ --set control.baseline=baseline.json --nodes 16
     """
-    from ray_asr.control.simulate import SimulationOptions, run_simulation
+    if source is not None or run or audio_hours:
+        from ray_asr.job.forecast import ForecastOptions, forecast
 
-    result = run_simulation(SimulationOptions(workloads, seed, price_per_actor_hour))
+        options = ForecastOptions(
+            run, audio_hours, nodes, actors_per_node, nodes_at_start, node_start_s,
+            price_per_actor_hour,
+        )  # fmt: skip
+        result = forecast(source, _config(config_file, sets, flags), options)
+    else:
+        from ray_asr.control.simulate import SimulationOptions, run_simulation
+
+        result = run_simulation(SimulationOptions(workloads, seed, price_per_actor_hour))
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,6 +84,7 @@ class Entry:
         gpu_percent: of its GPU; None without one.
         memory_gb: more in use than before the run, at the most, in GiB; None as for the CPU.
         load_s: of the models in the slowest actor, in seconds.
+        start_s: from the asking for the actors until all of them had loaded, in seconds.
         error: why it failed; "" where it did not.
     """
 
@@ -102,6 +103,7 @@ class Entry:
     gpu_percent: float | None = None
     memory_gb: float | None = None
     load_s: float | None = None
+    start_s: float | None = None
     error: str = ""
 
 
@@ -113,6 +115,8 @@ class Baseline:
         date: when, in UTC.
         versions: of the packages that count.
         entries: every setting that was tried.
+        overhead_s: what a run took beside its audio and the loading, in seconds: the reading of the
+            first chunk, and the end, where some actors have none.
     """
 
     date: str
@@ -121,6 +125,7 @@ class Baseline:
     versions: Mapping[str, str]
     sample: Sample
     entries: tuple[Entry, ...]
+    overhead_s: float = 0.0
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def best(self) -> Entry:
@@ -144,25 +149,36 @@ class Baseline:
         """What a job takes without a baseline, where that could be measured."""
         return next((e for e in self.entries if e.is_default and not e.error), None)
 
+    def steady(self, entry: Entry) -> float:
+        """Speed of a setting in a long job, where what a run takes beside its audio counts little.
+
+        At most twice what was measured: a sample that is all overhead says nothing.
+        """
+        if entry.x_real_time <= 0 or entry.sample_s <= 0:
+            return entry.x_real_time
+        took_s = entry.sample_s / entry.x_real_time
+        return entry.sample_s / max(took_s - self.overhead_s, took_s / 2)
+
     def curve_of_actors(self) -> list[tuple[int, float]]:
         """Speed against actors, all else as in the best setting."""
-        return self._curve("actors", lambda entry: entry.actors)
+        return [(one.actors, one.x_real_time) for one in self.beside(self.best(), "actors")]
 
     def curve_of_batch(self) -> list[tuple[float, float]]:
         """Speed against padded seconds of a batch, all else as in the best setting."""
-        return self._curve("batch_size_s", lambda entry: entry.batch_size_s)
+        alike = self.beside(self.best(), "batch_size_s")
+        return [(one.batch_size_s, one.x_real_time) for one in alike]
 
-    def _curve(self, varied: str, value: Callable[[Entry], T]) -> list[tuple[T, float]]:
-        best = self.best()
+    def beside(self, setting: Entry, varied: str) -> list[Entry]:
+        """What was measured of settings that differ from one in nothing but `varied`, by that."""
         kept = {"ncpu", "actors", "batch_size_s", "precision", "stages"} - {varied}
-        points = {
-            value(entry): entry.x_real_time
+        alike = {
+            getattr(entry, varied): entry
             for entry in self.entries
             if entry.x_real_time > 0
             and not entry.error
-            and all(getattr(entry, name) == getattr(best, name) for name in kept)
+            and all(getattr(entry, name) == getattr(setting, name) for name in kept)
         }
-        return sorted(points.items(), key=lambda point: float(str(point[0])))
+        return [alike[value] for value in sorted(alike)]
 
     def matches(self, hardware: Hardware, models: Models) -> list[str]:
         """What differs from this baseline, a phrase each; nothing where it holds."""
@@ -245,6 +261,7 @@ def load_baseline(path: str | Path) -> Baseline:
             versions=dict(tree["versions"]),
             sample=_record(Sample, tree["sample"]),
             entries=tuple(_record(Entry, entry) for entry in tree["entries"]),
+            overhead_s=float(_checked(tree.get("overhead_s", 0.0), int, float)),
             schema_version=_checked(version, int),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

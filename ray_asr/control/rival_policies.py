@@ -1,4 +1,4 @@
-"""What the policy is held against: Ray's own rule, and pools of a fixed size.
+"""What the policy is held against: Ray's own rule, and pools whose sizes are given.
 
 Owns these rules as pure code for the simulator. Must not know Ray's classes.
 """
@@ -6,6 +6,7 @@ Owns these rules as pure code for the simulator. Must not know Ray's classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ray_asr.control.signals import Decision, Signals
 
@@ -88,18 +89,35 @@ class RayNodes:
         return self._wanted
 
 
-class FixedSize:
-    """A pool of one size, which gives up actors when no chunk is left for them.
+class PiecewiseSize:
+    """A pool of one size after another, which gives up actors when no chunk is left for them.
+
+    Args:
+        pieces: actors, and the share of the job's audio, 0 to 1, that is done when the next piece
+            begins.
+    """
+
+    def __init__(self, pieces: Sequence[tuple[int, float]]) -> None:
+        self._pieces = tuple(pieces)
+
+    def decide(self, signals: Signals) -> Decision:
+        """The size of this part of the job; of an emptied queue, the actors at work alone."""
+        if signals.all_read and not signals.queued and signals.running:
+            return Decision(signals.running - signals.idle, "drained")
+        total_s = signals.audio_done_s + (signals.audio_left_s or 0.0)
+        done = signals.audio_done_s / total_s if total_s else 0.0
+        for actors, until in self._pieces:
+            if done < until:
+                return Decision(actors, "known before")
+        return Decision(self._pieces[-1][0], "known before")
+
+
+class FixedSize(PiecewiseSize):
+    """A pool of one size.
 
     Args:
         actors: of the pool.
     """
 
     def __init__(self, actors: int) -> None:
-        self._actors = actors
-
-    def decide(self, signals: Signals) -> Decision:
-        """The size; of an emptied queue, the actors at work alone."""
-        if signals.all_read and not signals.queued and signals.running:
-            return Decision(signals.running - signals.idle, "drained")
-        return Decision(self._actors, "fixed")
+        super().__init__([(actors, 1.0)])

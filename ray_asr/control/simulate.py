@@ -1,24 +1,21 @@
 """The policy on a cluster of any size, held against Ray's own rule, fixed pools and hindsight.
 
-Owns the comparison and its table, and the prediction of one run. Must not know Ray or FunASR.
+Owns the comparison and its table. Must not know Ray or FunASR, nor where workloads come from.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray_asr.control.paper_job import Curve, Outcome, Workload
+from ray_asr.control.oracle import Hindsight, hindsight
+from ray_asr.control.paper_job import Outcome, Workload
 from ray_asr.control.policy import PolicyOptions, ScalingPolicy
 from ray_asr.control.rival_policies import FixedSize, RayNodes, RayRule
-from ray_asr.control.simulated_cluster import Policy, Simulation
+from ray_asr.control.simulated_cluster import Simulation
 from ray_asr.control.workloads import workloads
-from ray_asr.errors import ConfigError, PlanError
-
-_NEAR = 1.01  # of the oracle's least makespan: what counts as as fast
+from ray_asr.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +45,22 @@ class Comparison:
         name: of the workload.
         ours: under `ScalingPolicy`.
         ray: under Ray's own rule.
-        fixed: a pool of all that there is room for.
-        oracle: the best fixed size in hindsight (`oracle`).
-        oracle_actors: that size.
+        all_fit: a fixed pool of all that there is room for.
+        half_fit: a fixed pool of half of that.
+        hindsight: the best size, fixed or in two pieces, that nobody knew before.
     """
 
     name: str
     ours: Outcome
     ray: Outcome
-    fixed: Outcome
-    oracle: Outcome
-    oracle_actors: int
+    all_fit: Outcome
+    half_fit: Outcome
+    hindsight: Hindsight
+
+    @property
+    def oracle(self) -> Outcome:
+        """What the best size in hindsight takes."""
+        return self.hindsight.best
 
     @property
     def near_oracle(self) -> bool:
@@ -75,6 +77,16 @@ class Comparison:
         cheaper = self.ours.actor_hours / self.ray.actor_hours
         return min(faster, cheaper) < 1.0 and max(faster, cheaper) <= 1.01
 
+    def outcomes(self) -> dict[str, Outcome]:
+        """Each policy's, under the names of the table."""
+        return {
+            "ours": self.ours,
+            "Ray's rule": self.ray,
+            "all that fit": self.all_fit,
+            "half of them": self.half_fit,
+            "oracle": self.oracle,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
@@ -84,16 +96,20 @@ class SimulationResult:
     comparisons: tuple[Comparison, ...]
 
     def table(self) -> str:
-        """For a terminal: makespan in seconds and actor-hours of each policy."""
+        """For a terminal: makespan in seconds, actor-hours and, with a price, cost of each."""
+        priced = self.options.price_per_actor_hour > 0
+        columns = (("s", 9), ("act-h", 8), *((("cost", 9),) if priced else ()))
+        block = sum(width for _, width in columns)
+        names = self.comparisons[0].outcomes()
         width = max(8, *(len(c.name) for c in self.comparisons))
-        head = f"{'workload':<{width}}" + "".join(
-            f"{who:>18}" for who in ("ours", "Ray's rule", "all there is room", "oracle")
-        )
-        lines = [head, " " * width + f"{'s':>10}{'act-h':>8}" * 4]
+        lines = [
+            f"{'workload':<{width}}" + "".join(f"{who:>{block}}" for who in names),
+            " " * width + "".join(f"{unit:>{wide}}" for unit, wide in columns) * len(names),
+        ]
         for c in self.comparisons:
             cells = "".join(
-                f"{o.makespan_s:>10.0f}{o.actor_hours:>8.2f}"
-                for o in (c.ours, c.ray, c.fixed, c.oracle)
+                f"{o.makespan_s:>9.0f}{o.actor_hours:>8.2f}" + (f"{o.cost:>9.2f}" if priced else "")
+                for o in c.outcomes().values()
             )
             marks = ("" if c.near_oracle else "  far from the oracle") + (
                 "" if c.beats_ray else "  no better than Ray"
@@ -110,14 +126,6 @@ class SimulationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; histories left out."""
-
-        def outcome(of: Outcome) -> dict[str, float]:
-            return {
-                "makespan_s": of.makespan_s,
-                "actor_hours": of.actor_hours,
-                "cost": of.cost,
-            }
-
         return {
             "options": dataclasses.asdict(self.options),
             "workloads": [
@@ -125,12 +133,24 @@ class SimulationResult:
                     "name": c.name,
                     "near_oracle": c.near_oracle,
                     "beats_ray": c.beats_ray,
-                    "oracle_actors": c.oracle_actors,
+                    "oracle_sizes": c.hindsight.described(),
+                    "ours": figures(c.ours),
+                    "ray": figures(c.ray),
+                    "oracle": figures(c.oracle),
+                    "fixed": {n: figures(o) for n, o in sorted(c.hindsight.tried.items())},
                 }
-                | {who: outcome(getattr(c, who)) for who in ("ours", "ray", "fixed", "oracle")}
                 for c in self.comparisons
             ],
         }
+
+
+def figures(outcome: Outcome) -> dict[str, float]:
+    """An outcome's numbers for JSON."""
+    return {
+        "makespan_s": outcome.makespan_s,
+        "actor_hours": outcome.actor_hours,
+        "cost": outcome.cost,
+    }
 
 
 def run_simulation(options: SimulationOptions | None = None) -> SimulationResult:
@@ -144,78 +164,12 @@ def run_simulation(options: SimulationOptions | None = None) -> SimulationResult
     return SimulationResult(options, tuple(compare(work) for work in drawn))
 
 
-def compare(workload: Workload) -> Comparison:
-    """One workload under every policy."""
+def compare(workload: Workload, period_s: float = 1.0) -> Comparison:
+    """One workload under every policy, each asked every `period_s`."""
     most = workload.most
-    actors, best, fixed = oracle(workload)
-    ray = Simulation(workload, RayRule(most), nodes_asked=RayNodes()).run()
-    ours = Simulation(workload, ScalingPolicy(PolicyOptions(most=most))).run()
-    return Comparison(workload.name, ours, ray, fixed, best, actors)
-
-
-def oracle(workload: Workload) -> tuple[int, Outcome, Outcome]:
-    """The best fixed size in hindsight, its outcome, and that of the largest pool.
-
-    Of all fixed sizes, drained when no chunk waits: the least actor-hours among those whose
-    makespan is within 1 % of the least. Looked for among even shares of the room (1 to `room`
-    actors on every node), and then between the best of these and its neighbours.
-    """
-    tried: dict[int, Outcome] = {}
-
-    def run(actors: int) -> None:
-        if 1 <= actors <= workload.most and actors not in tried:
-            tried[actors] = Simulation(workload, FixedSize(actors)).run()
-
-    def best() -> int:
-        least_s = min(outcome.makespan_s for outcome in tried.values())
-        near = [n for n, outcome in tried.items() if outcome.makespan_s <= _NEAR * least_s]
-        return min(near, key=lambda n: tried[n].actor_hours)
-
-    for on_each in range(1, workload.room + 1):
-        run(on_each * workload.nodes)
-    step = workload.nodes / 2
-    while step >= 1 and step >= workload.most / 64:
-        middle = best()
-        run(middle - round(step))
-        run(middle + round(step))
-        step /= 2
-    chosen = best()
-    return chosen, tried[chosen], tried[workload.most]
-
-
-def predict(
-    curve: Curve,
-    audio_s: float,
-    chunk_s: float,
-    load_s: float,
-    actors: int,
-    policy: Policy | None = None,
-    chunks_s: Sequence[float] | None = None,
-) -> Outcome:
-    """What a run on one machine would take.
-
-    Args:
-        curve: throughput of the machine against actors, as `tune` measures it.
-        audio_s: of the job, in seconds.
-        chunk_s: audio of one chunk, in seconds.
-        load_s: from the asking for an actor until it works, in seconds.
-        actors: of the fixed pool, or at most.
-        policy: that decides the size; None for a fixed pool.
-        chunks_s: lengths of the job's chunks where they are known, instead of equal ones.
-
-    Raises:
-        PlanError: nothing to run, or no actor to run it.
-    """
-    if audio_s <= 0 or chunk_s <= 0 or actors < 1 or not curve.speeds:
-        raise PlanError(
-            f"There is nothing to predict for {audio_s:g} s of audio in chunks of {chunk_s:g} s "
-            f"with {actors} actors: all three must be above 0, and the curve not empty."
-        )
-    if chunks_s is None:
-        whole = math.floor(audio_s / chunk_s)
-        chunks_s = [chunk_s] * whole + [audio_s - whole * chunk_s]
-    chunks = tuple(length for length in chunks_s if length > 1e-9)
-    workload = Workload(
-        "prediction", chunks, curve, load_s, nodes=1, room=actors, load_spread=0.0, noise=0.0
-    )
-    return Simulation(workload, policy or FixedSize(actors)).run()
+    half = max(1, most // 2)
+    known = hindsight(workload, period_s)
+    half_fit = known.tried.get(half) or Simulation(workload, FixedSize(half), period_s).run()
+    ray = Simulation(workload, RayRule(most), period_s, nodes_asked=RayNodes()).run()
+    ours = Simulation(workload, ScalingPolicy(PolicyOptions(most=most)), period_s).run()
+    return Comparison(workload.name, ours, ray, known.largest, half_fit, known)

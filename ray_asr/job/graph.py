@@ -32,7 +32,7 @@ from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import Provenance
 
 # A worker call holds this many model batches: few, so that all actors end at the same time.
-_BATCHES_IN_A_CHUNK = 2
+BATCHES_IN_A_CHUNK = 2
 # Over so much audio rows are sorted by length before they are cut into chunks, so that little is
 # padded; one reading task holds it decoded (60 MB).
 _SORTED_S = 960.0
@@ -70,7 +70,7 @@ def chunks_of_rows(dataset: Dataset, config: Config, plan: Plan) -> Dataset:
 
 
 def _chunk_s(plan: Plan) -> float:
-    return _BATCHES_IN_A_CHUNK * plan.batch_size_s
+    return BATCHES_IN_A_CHUNK * plan.batch_size_s
 
 
 def _read_bundles(
@@ -95,7 +95,7 @@ def _read_bundles(
             runs(),
             chunk_s,
             sort_window=max(1, int(_SORTED_S / chunk_s)),
-            batches=_BATCHES_IN_A_CHUNK,
+            batches=BATCHES_IN_A_CHUNK,
         )
 
 

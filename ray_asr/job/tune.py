@@ -38,6 +38,7 @@ from ray_asr.job.tune_candidates import (
     Space,
     Trial,
     first_candidates,
+    overhead_s,
 )
 from ray_asr.job.tune_machine import Meter, hardware_of, models_of, versions
 from ray_asr.job.tune_sample import Drawn, draw_samples
@@ -196,9 +197,14 @@ class _Tuning:
         if not any(trial.runs and not trial.error for trial in trials):
             why = next((trial.error for trial in trials if trial.error), "the time was over")
             raise RayAsrError(f"no setting could be measured: {why}")
-        baseline = self._baseline([self._entry(trial, resolved) for trial in trials])
+        entries = [self._entry(trial, resolved) for trial in trials]
+        beside_s = overhead_s(trials, [sample.audio_s for sample in self._samples])
+        baseline = self._baseline(entries, beside_s)
         baseline.save(self._options.out)
-        text = f"{tune_table(baseline)}\n\nwritten: {self._options.out}"
+        text = (
+            f"{tune_table(baseline)}\n\nwritten: {self._options.out}\nto use it: "
+            f"--set control.baseline={self._options.out}"
+        )
         return TuneResult(text, baseline)
 
     def _warmed(self, default: Candidate) -> str:
@@ -304,6 +310,7 @@ class _Tuning:
             gpu_percent=seen.gpu_percent,
             memory_gb=seen.memory_gb,
             load_s=load_s,
+            start_s=max(0.0, summary.wall_s - (ended - ready)),
             precision=summary.precision,
         )
 
@@ -326,10 +333,11 @@ class _Tuning:
             gpu_percent=_middle([run.gpu_percent for run in runs]),
             memory_gb=_middle([run.memory_gb for run in runs]),
             load_s=_middle([run.load_s for run in runs]),
+            start_s=_middle([run.start_s for run in runs]),
             error=trial.error or ("" if runs else "the time was over"),
         )
 
-    def _baseline(self, entries: Sequence[Entry]) -> Baseline:
+    def _baseline(self, entries: Sequence[Entry], beside_s: float) -> Baseline:
         longest = self._samples[-1]
         return Baseline(
             date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -338,6 +346,7 @@ class _Tuning:
             versions=versions(),
             sample=Sample(longest.audio_s, longest.utterances),
             entries=tuple(entries),
+            overhead_s=beside_s,
         )
 
 

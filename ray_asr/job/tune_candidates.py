@@ -55,6 +55,7 @@ class Run:
     Attributes:
         x_real_time: seconds of audio a second.
         cpu_percent: None where not known, as the others.
+        start_s: from the asking for the actors until all of them had loaded, in seconds.
         precision: what the recognizer really computed in.
     """
 
@@ -63,6 +64,7 @@ class Run:
     gpu_percent: float | None = None
     memory_gb: float | None = None
     load_s: float | None = None
+    start_s: float | None = None
     precision: str = ""
 
 
@@ -92,6 +94,26 @@ class Trial:
         """The median on a sample; 0 where it was not measured or failed."""
         runs = [] if self.error else self.runs.get(rung, [])
         return statistics.median(run.x_real_time for run in runs) if runs else 0.0
+
+
+def overhead_s(trials: Iterable[Trial], sample_s: Sequence[float]) -> float:
+    """What a run takes beside its audio, in seconds, by samples of different lengths.
+
+    Each setting that ran on two of them gives a line through both; the median of where these begin.
+
+    Args:
+        trials: what was measured.
+        sample_s: audio of each rung's sample, in seconds.
+    """
+    found: list[float] = []
+    for trial in trials:
+        shorter, longer = trial.rung - 1, trial.rung
+        if shorter < 0 or not trial.speed(shorter) or not trial.speed(longer):
+            continue
+        less_s, more_s = sample_s[shorter], sample_s[longer]
+        slope = (more_s / trial.speed(longer) - less_s / trial.speed(shorter)) / (more_s - less_s)
+        found.append(less_s / trial.speed(shorter) - slope * less_s)
+    return max(0.0, statistics.median(found)) if found else 0.0
 
 
 def first_candidates(default: Candidate, space: Space) -> list[Candidate]:

@@ -31,10 +31,10 @@ def entry(**changes: Any) -> Entry:
     return dataclasses.replace(plain, **changes)
 
 
-def baseline(*entries: Entry) -> Baseline:
+def baseline(*entries: Entry, overhead_s: float = 0.0) -> Baseline:
     versions = {"torch": "2.13.0", "ray": "2.60.0"}
     sample = Sample(360.0, 50)
-    return Baseline("2026-11-23 10:00 UTC", HARDWARE, MODELS, versions, sample, entries)
+    return Baseline("2026-11-23 10:00 UTC", HARDWARE, MODELS, versions, sample, entries, overhead_s)
 
 
 def test_the_fastest_of_those_on_the_longest_sample_is_the_best() -> None:
@@ -63,7 +63,9 @@ def test_curves_vary_one_thing_around_the_best() -> None:
 
 
 def test_the_file_gives_back_what_was_saved(tmp_path: Path) -> None:
-    saved = baseline(entry(is_default=True), entry(gpu_percent=55.5, load_s=None))
+    saved = baseline(
+        entry(is_default=True, start_s=7.5), entry(gpu_percent=55.5, load_s=None), overhead_s=1.25
+    )
     path = tmp_path / "new" / "baseline.json"
     saved.save(path)
     assert load_baseline(path) == saved
@@ -86,6 +88,16 @@ ENTRIES = st.builds(
     gpu_percent=st.none() | st.floats(0.0, 100.0),
     error=st.text(max_size=20),
 )
+
+
+def test_a_file_from_before_a_figure_was_kept_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    baseline(entry(start_s=7.5), overhead_s=1.25).save(path)
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    del tree["overhead_s"], tree["entries"][0]["start_s"]
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    found = load_baseline(path)
+    assert (found.overhead_s, found.entries[0].start_s) == (0.0, None)
 
 
 @given(st.lists(ENTRIES, max_size=8))

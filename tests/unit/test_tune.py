@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,8 +22,10 @@ from ray_asr.job.tune_candidates import (
     Run,
     Search,
     Space,
+    Trial,
     first_candidates,
     neighbours,
+    overhead_s,
 )
 from ray_asr.job.tune_sample import draw_samples
 from ray_asr.job.tune_table import check_line, tune_table
@@ -67,6 +70,21 @@ def test_whatever_is_tried_fits(cores: int, ncpu: int, actors: int) -> None:
 
 
 # --- how fast
+
+
+def test_what_a_run_takes_beside_its_audio_is_told_from_samples_of_two_lengths() -> None:
+    samples, beside_s = [180.0, 360.0], 1.5
+    trials = [
+        Trial(
+            replace(DEFAULT, actors=actors),
+            {n: [Run(s / (beside_s + s / (10 * actors)))] for n, s in enumerate(samples)},
+        )
+        for actors in (1, 2, 4)
+    ]
+    out = Trial(replace(DEFAULT, actors=8), {0: [Run(5.0)]})
+    broken = Trial(replace(DEFAULT, actors=9), {0: [Run(5.0)], 1: [Run(5.0)]}, error="died")
+    assert overhead_s([*trials, out, broken], samples) == pytest.approx(beside_s)
+    assert overhead_s([out, broken], samples) == 0.0
 
 
 def search_of(
