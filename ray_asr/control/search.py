@@ -17,6 +17,8 @@ _NEAR = 0.1
 _HASTY = 0.03
 # Of a size: a smaller step is judged by what an actor is worth, a larger one by what is lost.
 _SMALL = 0.15
+# Of the throughput of enough actors: what more of them must promise, to be tried.
+_PROMISING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,10 @@ class Bracket:
                 return _spread(fed, nodes), f"chunks do not come for more than {fed}"
             return self._fewer(enough, above, nodes, crowded)
         gap = enough.actors - low.actors
-        if gap <= max(1, round(_NEAR * enough.actors)):
+        if gap <= _step(enough.actors):
+            over = self._over_the_top(low, enough, above)
+            if over > enough.actors:
+                return over, f"{enough.actors} are enough, but between them and more may be the top"
             return enough.actors, f"{low.actors} are too few and {enough.actors} are enough"
         knee = math.ceil(best.rate / low.each - 0.25)
         if knee >= enough.actors:
@@ -166,6 +171,31 @@ class Bracket:
             return min(limit, 2 * actors)
         return min(limit, math.floor(actors * head_room + 0.1))
 
+    def _over_the_top(self, low: Reading, enough: Reading, above: list[int]) -> int:
+        """A size that may be much faster than those beside it; that of `enough` if none.
+
+        Where actors are in each other's way, a size below the top can be as fast as one beyond it.
+        Throughput rises ever less with each actor, and falls ever more: between two sizes it lies
+        under the lines through what is known to the left and to the right of them.
+        """
+        beyond = sorted(above)[:2]
+        if not beyond or beyond[0] - enough.actors <= _step(enough.actors):
+            return enough.actors
+        nearest = self.readings[beyond[0]]
+        gap = nearest.actors - enough.actors
+        rises = (enough.rate - low.rate) / (enough.actors - low.actors)
+        falls = 0.0
+        if len(beyond) == 2:
+            last = self.readings[beyond[1]]
+            falls = (nearest.rate - last.rate) / (last.actors - nearest.actors)
+            meet = (nearest.rate + falls * gap - enough.rate) / max(rises + falls, 1e-9)
+            ahead = min(max(math.ceil(meet - 0.25), 1), gap - 1)
+            promised = min(rises * ahead, nearest.rate + falls * (gap - ahead) - enough.rate)
+        else:  # whether it falls there is not known, nor how steeply
+            ahead = _step(enough.actors)
+            promised = rises * ahead
+        return enough.actors + (ahead if promised > _PROMISING * enough.rate else 0)
+
     def _fewer(
         self, enough: Reading, above: list[int], nodes: int, crowded: float
     ) -> tuple[int, str]:
@@ -181,6 +211,11 @@ class Bracket:
         noise = 6 * enough.error / enough.rate
         step = max(1, round(actors * min(0.25, max(0.0625, noise))))
         return max(1, actors - step), f"whether fewer than {actors} cost anything"
+
+
+def _step(actors: int) -> int:
+    """To the nearest size that can be told from this one."""
+    return max(1, round(_NEAR * actors))
 
 
 def _spread(actors: int, nodes: int) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ray_asr.control.search import Bracket, Trial
@@ -42,6 +42,8 @@ def test_finds_the_knee_from_above_and_below(knee: int, room: int, start: int) -
     knee=st.floats(1.0, 8.0), sharp=st.floats(2.0, 16.0), falls=st.floats(0.0, 0.05),
     start=st.integers(1, 8),
 )  # fmt: skip
+@example(knee=3.375, sharp=10.0, falls=0.03125, start=7)  # 3 are as fast as 7, and 4 are faster
+@example(knee=4.77, sharp=15.7, falls=0.047, start=4)  # 4 are as fast as 8, and 5 are faster
 def test_ends_near_the_best_of_any_roofline(
     knee: float, sharp: float, falls: float, start: int
 ) -> None:
@@ -53,9 +55,19 @@ def test_ends_near_the_best_of_any_roofline(
 
 
 def test_a_step_that_brings_too_little_is_taken_back() -> None:
-    made = bracket(n1=10.0, n2=17.0, n4=17.2)
+    made = bracket(n1=10.0, n2=17.0, n3=17.1, n4=17.2)
     assert made.enough().actors == 2
     assert made.next_size(8, head_room=None)[0] == 2
+
+
+def test_the_top_between_a_size_below_it_and_one_beyond_it_is_looked_for() -> None:
+    made = bracket(n2=20.0, n3=29.2, n7=29.9, n8=28.9)
+    assert made.enough().actors == 3
+    size, reason = made.next_size(8, head_room=None)
+    assert size == 4
+    assert "may be the top" in reason
+    flat = bracket(n2=20.0, n3=29.2, n7=29.3, n8=29.3)
+    assert flat.next_size(8, head_room=None)[0] == 3, "nothing falls: there is no top to look for"
 
 
 def test_idle_cores_say_how_far_to_grow() -> None:
