@@ -10,7 +10,7 @@ import pytest
 from ray_asr.config import Config, with_settings
 from ray_asr.control.plan import ClusterResources, Node, Plan, make_plan
 from ray_asr.control.plan_text import NO_BASELINE, duration, plan_report
-from tests.unit.test_plan import Entry, Fastest, Measured
+from tests.plans import Entry, Fastest, Measured
 
 CLUSTER = ClusterResources((Node(8, 8, 8, memory_gb=64.0),) * 2, 8.0)
 
