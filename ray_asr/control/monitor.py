@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ SAMPLES_SCHEMA = pa.schema(
         ("memory_share", pa.float64()),
         ("gpu_percent", pa.float64()),
         ("gpu_memory_share", pa.float64()),
+        ("core_groups", pa.list_(pa.struct({"group": pa.string(), "cpu_percent": pa.float64()}))),
+        ("actors_busy", pa.list_(pa.struct({"actor": pa.string(), "busy_share": pa.float64()}))),
         ("running", pa.int64()),
         ("loading", pa.int64()),
         ("queued", pa.int64()),
@@ -49,11 +51,16 @@ SAMPLES_SCHEMA = pa.schema(
         ("audio_s", pa.float64()),
     ]
 )
-# Of a node, and of the run; what each means stands in `sampling.Sample` and `Run`.
+# Of a node, of its parts, and of the run; what each means stands in `sampling.Sample` and `Run`.
 NODE_GAUGES = (
     "cpu_percent", "actors_cpu_percent", "actors", "busy_share", "load_1m", "memory_share",
     "gpu_percent", "gpu_memory_share",
 )  # fmt: skip
+# A metric for each part of a node: the column, what tells its parts apart, and what they have.
+PART_GAUGES = {
+    "group_cpu_percent": ("core_groups", "group", "cpu_percent"),
+    "actor_busy_share": ("actors_busy", "actor", "busy_share"),
+}
 RUN_GAUGES = ("running", "loading", "queued", "in_flight", "rows", "audio_s")
 
 logger = logging.getLogger(__name__)
@@ -85,6 +92,7 @@ class Latest:
     """All nodes together, as the last samples have them; None where nothing has come yet."""
 
     cpu_percent: float | None = None
+    busy_share: float | None = None
     memory_share: float | None = None
     gpu_percent: float | None = None
     gpu_memory_share: float | None = None
@@ -94,21 +102,22 @@ class Monitor:
     """Watches from `start` to `stop`; also a context manager.
 
     Args:
-        title: what the process titles of our actors contain.
-        ncpu: cores granted to each of them.
+        ncpu: cores granted to each of our actors.
         interval_s: between two samples of a node.
         nodes: says the ids of those that have actors of ours now.
+        actors: says the process ids of our actors by the node's id, those that are gone included.
     """
 
     def __init__(
         self,
-        title: str,
         ncpu: float,
         interval_s: float = 1.0,
         nodes: Callable[[], Collection[str]] = frozenset,
+        actors: Callable[[], Mapping[str, Collection[int]]] = dict[str, set[int]],
     ) -> None:
-        self._title, self._ncpu, self._interval_s = title, ncpu, interval_s
-        self._nodes = nodes
+        self._ncpu, self._interval_s = ncpu, interval_s
+        self._nodes, self._actors = nodes, actors
+        self._pids: Mapping[str, Collection[int]] = {}
         self.run = Run()
         self._samplers: dict[str, Any] = {}
         self._own_node = ""
@@ -120,6 +129,11 @@ class Monitor:
             name: Gauge(f"asr_{name}", f"ray_asr: {name} of a node", tag_keys=("node",))
             for name in NODE_GAUGES
         } | {name: Gauge(f"asr_{name}", f"ray_asr: {name} of the run") for name in RUN_GAUGES}
+        self._part_gauges = {
+            name: Gauge(f"asr_{name}", f"ray_asr: {name}", tag_keys=("node", part))
+            for name, (_, part, _) in PART_GAUGES.items()
+        }
+        self._parts: dict[tuple[str, str], set[str]] = {}
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="asr-monitor", daemon=True)
@@ -143,6 +157,7 @@ class Monitor:
         gpu_memory = [s.gpu_memory_share for s in samples if s.gpu_memory_share is not None]
         return Latest(
             cpu_percent=_mean([s.cpu_percent for s in samples]),
+            busy_share=_mean([one.busy_share for s in samples for one in s.actors_busy]),
             memory_share=max((s.memory_share for s in samples), default=None),
             gpu_percent=_mean(gpus),
             gpu_memory_share=max(gpu_memory, default=None),
@@ -167,14 +182,16 @@ class Monitor:
                 self._collect()
                 self._ask()
                 if self._own_sampler is not None:
-                    self._keep(self._own_node, self._own_sampler.sample())
+                    pids = self._pids.get(self._own_node, ())
+                    self._keep(self._own_node, self._own_sampler.sample(pids))
             except RayError as error:
                 logger.warning("the monitor missed a sample (%s).", type(error).__name__)
 
     def _look_at_nodes(self) -> None:
+        self._pids = self._actors()
         if self._own_sampler is None:
             self._own_node = ray.get_runtime_context().get_node_id()
-            self._own_sampler = Sampler(self._title, self._ncpu)
+            self._own_sampler = Sampler(self._ncpu)
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         wanted = alive.intersection(self._nodes()) - {self._own_node}
         for node_id in set(self._samplers) - wanted:
@@ -185,14 +202,15 @@ class Monitor:
             self._samplers[node_id] = (
                 ray.remote(Sampler)
                 .options(num_cpus=0, scheduling_strategy=here, max_concurrency=1)
-                .remote(self._title, self._ncpu)
+                .remote(self._ncpu)
             )
 
     def _ask(self) -> None:
         waiting = set(self._asked.values())
         for node_id, sampler in self._samplers.items():
             if node_id not in waiting:  # one that is slow is asked no more often than it answers
-                self._asked[sampler.sample.remote()] = node_id
+                pids = list(self._pids.get(node_id, ()))
+                self._asked[sampler.sample.remote(pids)] = node_id
 
     def _collect(self) -> None:
         if not self._asked:
@@ -219,6 +237,12 @@ class Monitor:
                 self._gauges[name].set(of_node[name], tags={"node": node})
         for name in RUN_GAUGES:
             self._gauges[name].set(of_run[name])
+        for name, (column, part, figure) in PART_GAUGES.items():
+            figures = {one[part]: one[figure] for one in of_node[column]}
+            gone = self._parts.get((node, name), set()) - figures.keys()
+            self._parts[node, name] = set(figures)
+            for which, value in {**dict.fromkeys(gone, 0.0), **figures}.items():
+                self._part_gauges[name].set(value, tags={"node": node, part: which})
 
 
 def _mean(values: list[float]) -> float | None:

@@ -18,7 +18,6 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -34,8 +33,8 @@ from ray.data._internal.execution.backpressure_policy import (
     BackpressurePolicy,
 )
 from ray.data._internal.execution.execution_callback import ExecutionCallback
-from ray.experimental import internal_kv
 
+from ray_asr.control.announcing import any_announced, forget_announced
 from ray_asr.control.cluster_nodes import ClusterNodes
 from ray_asr.control.pool_control import Moment, PoolControl
 from ray_asr.control.signals import Decision, Signals
@@ -51,29 +50,6 @@ _lock = threading.Lock()
 _controls: dict[str, PoolControl] = {}
 # Every actor that a pool had, by the control's name, for as long as anything holds its handle.
 _actors: dict[str, weakref.WeakSet[Any]] = {}
-
-
-class Announcing:
-    """A worker's `make_engine` that says first that its process is there and begins to load.
-
-    Args:
-        name: of the `PoolControl`.
-        make: what is called then.
-    """
-
-    def __init__(self, name: str, make: Callable[[], Any]) -> None:
-        self._name = name
-        self._make = make
-
-    def __call__(self) -> Any:
-        """Say so, and make it."""
-        actor = ray.get_runtime_context().get_actor_id() or ""
-        internal_kv._internal_kv_put(_mark(self._name) + actor.encode(), b"")
-        return self._make()
-
-
-def _mark(name: str) -> bytes:
-    return f"{name}/loading/".encode()
 
 
 def contract_problems() -> list[str]:
@@ -147,8 +123,7 @@ def remove(context: DataContext, control: PoolControl) -> None:
     if ray.is_initialized():
         for actor in left:
             ray.kill(actor)
-        for key in internal_kv._internal_kv_list(_mark(control.name)):
-            internal_kv._internal_kv_del(key)
+        forget_announced(control.name)
 
 
 def _control_of(context: DataContext) -> PoolControl | None:
@@ -332,7 +307,7 @@ class _Asked:
         waited_s = now_s - self._none_since
         if waited_s < self.control.actor_timeout_s:
             return
-        if internal_kv._internal_kv_list(_mark(self.control.name)):
+        if any_announced(self.control.name):
             self._none_since = now_s  # one has a place, and loads
             return
         raise PlanError(no_actor_sentence(self.control, waited_s))

@@ -9,14 +9,41 @@ import contextlib
 import importlib.util
 import os
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-# Looking for processes costs more than all the rest: seldom.
-_LOOK_EVERY_S = 15.0
 _NVML = "pynvml"  # of nvidia-ml-py, which is optional
+_NODES = Path("/sys/devices/system/node")
+
+
+@dataclass(frozen=True, slots=True)
+class CoreGroup:
+    """The cores of one NUMA node that processes may use: a memory of their own.
+
+    Attributes:
+        group: `numa<number>`.
+        cpu_percent: of these cores, 0 to 100.
+    """
+
+    group: str
+    cpu_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class ActorBusy:
+    """One actor of ours.
+
+    Attributes:
+        actor: the id of its process.
+        busy_share: of its granted cores what it took, 0 to 1.
+    """
+
+    actor: str
+    busy_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +59,8 @@ class Sample:
         memory_share: in use, 0 to 1.
         gpu_percent: mean of the machine's GPUs; None without one.
         gpu_memory_share: of the fullest GPU; None without one.
+        core_groups: the cores that processes may use, apart.
+        actors_busy: our actors, apart.
     """
 
     cpu_percent: float
@@ -42,86 +71,92 @@ class Sample:
     memory_share: float
     gpu_percent: float | None = None
     gpu_memory_share: float | None = None
+    core_groups: tuple[CoreGroup, ...] = ()
+    actors_busy: tuple[ActorBusy, ...] = ()
 
 
 class Sampler:
     """Samples of this machine, each over the time since the one before.
 
     Args:
-        title: what the process titles of our actors contain.
-        ncpu: cores granted to each of them.
+        ncpu: cores granted to each of our actors.
         cores: that processes may use; 0: as this process's affinity says.
     """
 
-    def __init__(self, title: str, ncpu: float, cores: float = 0.0) -> None:
-        self._title = title
+    def __init__(self, ncpu: float, cores: float = 0.0) -> None:
         self._ncpu = ncpu
-        self._allowed = sorted(os.sched_getaffinity(0))
-        self._cores = cores or float(len(self._allowed))
+        self._groups = core_groups(sorted(os.sched_getaffinity(0)))
+        self._cores = cores or float(sum(map(len, self._groups.values())))
         self._actors: dict[int, tuple[psutil.Process, float]] = {}
-        self._looked = -_LOOK_EVERY_S
+        self._gone: set[int] = set()
         self._gpus = _gpus()
         self._last = time.monotonic()
-        self._busy_s = self._machine_busy_s()
-        self._actors_s()
+        self._busy_s = self._groups_busy_s()
 
-    def sample(self) -> Sample:
-        """What happened since the last call."""
+    def sample(self, actors: Collection[int] = ()) -> Sample:
+        """What happened since the last call.
+
+        Args:
+            actors: process ids of ours on this machine; one that is gone is no longer counted.
+        """
         now = time.monotonic()
         passed_s = max(now - self._last, 1e-3)
-        busy_s, actors_s = self._machine_busy_s(), self._actors_s()
-        cpu_s, self._last, self._busy_s = busy_s - self._busy_s, now, busy_s
-        actors = len(self._actors)
-        granted_s = passed_s * max(self._ncpu, 1e-9) * actors
+        busy_s, of_actors_s = self._groups_busy_s(), self._actors_s(actors)
+        groups_s = {name: busy_s[name] - self._busy_s[name] for name in busy_s}
+        cpu_s, actors_s = sum(groups_s.values()), sum(of_actors_s.values())
+        self._last, self._busy_s = now, busy_s
+        count = len(self._actors)
+        granted_s = passed_s * max(self._ncpu, 1e-9)
         gpu_percent, gpu_memory_share = self._gpu_sample()
         return Sample(
             cpu_percent=min(100.0, 100 * cpu_s / passed_s / self._cores),
             actors_cpu_percent=min(100.0, 100 * actors_s / passed_s / self._cores),
-            actors=actors,
-            busy_share=min(1.0, actors_s / granted_s) if actors else None,
+            actors=count,
+            busy_share=min(1.0, actors_s / granted_s / count) if count else None,
             load_1m=os.getloadavg()[0],
             memory_share=psutil.virtual_memory().percent / 100,
             gpu_percent=gpu_percent,
             gpu_memory_share=gpu_memory_share,
+            core_groups=tuple(
+                CoreGroup(name, min(100.0, 100 * groups_s[name] / passed_s / len(cores)))
+                for name, cores in self._groups.items()
+            ),
+            actors_busy=tuple(
+                ActorBusy(str(pid), min(1.0, took_s / granted_s))
+                for pid, took_s in of_actors_s.items()
+            ),
         )
 
-    def _machine_busy_s(self) -> float:
-        """CPU seconds of the allowed cores so far."""
+    def _groups_busy_s(self) -> dict[str, float]:
+        """CPU seconds of each group of cores so far."""
         times = psutil.cpu_times(percpu=True)
-        return sum(
-            times[core].user + times[core].system + times[core].nice
-            + getattr(times[core], "irq", 0.0) + getattr(times[core], "softirq", 0.0)
-            # What a hypervisor gives to others is not there for one more actor either.
-            + getattr(times[core], "steal", 0.0)
-            for core in self._allowed
-            if core < len(times)
-        )  # fmt: skip
+        return {
+            name: sum(
+                times[core].user + times[core].system + times[core].nice
+                + getattr(times[core], "irq", 0.0) + getattr(times[core], "softirq", 0.0)
+                # What a hypervisor gives to others is not there for one more actor either.
+                + getattr(times[core], "steal", 0.0)
+                for core in cores
+                if core < len(times)
+            )
+            for name, cores in self._groups.items()
+        }  # fmt: skip
 
-    def _actors_s(self) -> float:
-        """CPU seconds of our actors since the last call."""
-        if time.monotonic() - self._looked >= _LOOK_EVERY_S:
-            self._looked = time.monotonic()
-            self._look()
-        total_s = 0.0
-        for pid, (process, before_s) in list(self._actors.items()):
+    def _actors_s(self, pids: Collection[int]) -> dict[int, float]:
+        """CPU seconds of each of our actors since the last call, by process id."""
+        took_s: dict[int, float] = {}
+        for pid in set(pids) - self._gone:
             try:
+                process, before_s = self._actors.get(pid) or (psutil.Process(pid), None)
                 times = process.cpu_times()
             except psutil.Error:
-                del self._actors[pid]
+                self._actors.pop(pid, None)
+                self._gone.add(pid)  # its number may be another process's soon
                 continue
             now_s = times.user + times.system
-            total_s += now_s - before_s
+            took_s[pid] = 0.0 if before_s is None else now_s - before_s
             self._actors[pid] = process, now_s
-        return total_s
-
-    def _look(self) -> None:
-        for process in psutil.process_iter():
-            if process.pid in self._actors:
-                continue
-            with contextlib.suppress(psutil.Error):
-                if self._title in " ".join(process.cmdline()):
-                    times = process.cpu_times()
-                    self._actors[process.pid] = process, times.user + times.system
+        return took_s
 
     def _gpu_sample(self) -> tuple[float | None, float | None]:
         if not self._gpus:
@@ -136,6 +171,26 @@ class Sampler:
         if not percents or not shares:
             return None, None
         return sum(percents) / len(percents), max(shares)
+
+
+def core_groups(cores: Sequence[int], nodes: Path = _NODES) -> dict[str, list[int]]:
+    """Cores by their NUMA node; all in one group on a machine that does not say.
+
+    Args:
+        cores: by the kernel's numbers.
+        nodes: the kernel's folder of NUMA nodes.
+    """
+    groups: dict[str, list[int]] = {}
+    for folder in sorted(nodes.glob("node[0-9]*"), key=lambda path: (len(path.name), path.name)):
+        with contextlib.suppress(OSError, ValueError):
+            ranges = (folder / "cpulist").read_text(encoding="ascii").strip().split(",")
+            ends = [[int(end) for end in part.split("-")] for part in ranges if part]
+            mine = [core for core in cores if any(end[0] <= core <= end[-1] for end in ends)]
+            if mine:
+                groups[folder.name.replace("node", "numa")] = mine
+    if sum(map(len, groups.values())) != len(cores):
+        return {"numa0": list(cores)}
+    return groups
 
 
 def _gpus() -> list[Any]:

@@ -16,8 +16,8 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
 
 from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
+from ray_asr.control.announcing import Announcing
 from ray_asr.control.plan import Actors, Plan
-from ray_asr.control.ray_adapter import Announcing
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
 from ray_asr.corpus.units import Unit, check_columns, open_filesystem
 from ray_asr.engine.cores import pin_process

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from ray_asr.config import Config
+from ray_asr.control.announcing import ActorProcesses
 from ray_asr.control.baseline import Baseline, load_baseline
 from ray_asr.control.monitor import Monitor
 from ray_asr.control.plan import ClusterResources, Plan, make_plan
@@ -112,7 +113,10 @@ class Steering:
         control = self.control
         try:
             self.monitor = Monitor(
-                control.operator, control.num_cpus, self._interval_s, lambda: control.nodes
+                control.num_cpus,
+                self._interval_s,
+                nodes=lambda: control.nodes,
+                actors=ActorProcesses(control.name).look,
             )
             with self.monitor:
                 yield
@@ -130,17 +134,24 @@ class Steering:
             self.monitor.run.rows, self.monitor.run.audio_s = rows, self._audio_s
 
     def said(self) -> str:
-        """How many actors there are and how busy the machines, for the progress line."""
+        """What the monitor knows, for the progress line: actors, machines, chunks that wait."""
         if self.monitor is None:
             return ""
         run, latest = self.monitor.run, self.monitor.latest()
         words = [f"{run.running} actor(s)"]
+        if latest.busy_share is not None:
+            words[0] += f" {100 * latest.busy_share:.0f} % busy"
         if run.loading:
             words.append(f"{run.loading} loading")
-        if latest.cpu_percent is not None:
-            words.append(f"CPU {latest.cpu_percent:.0f} %")
-        if latest.gpu_percent is not None:
-            words.append(f"GPU {latest.gpu_percent:.0f} %")
+        for name, percent in (
+            ("CPU", latest.cpu_percent),
+            ("memory", _percent(latest.memory_share)),
+            ("GPU", latest.gpu_percent),
+            ("GPU memory", _percent(latest.gpu_memory_share)),
+        ):
+            if percent is not None:
+                words.append(f"{name} {percent:.0f} %")
+        words.append(f"{run.queued} chunk(s) wait")
         return ", ".join(words)
 
     def _look(self) -> Seen:
@@ -186,3 +197,7 @@ class Steering:
             }
             for moment in self.control.moments
         ]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -80,7 +80,7 @@ def drive(address: str, enough: str) -> None:
     dataset = dataset.map_batches(Ours, batch_size=1, num_cpus=1.0, compute=pool)
     rows: list[tuple[int, str]] = []
     seen: list[tuple[int, int]] = []
-    with Monitor("Ours", 1.0, interval_s=0.5, nodes=lambda: control.nodes) as monitor:
+    with Monitor(1.0, interval_s=0.5, nodes=lambda: control.nodes) as monitor:
         for row in dataset.iter_rows():
             rows.append((row["id"], row["node"]))
             alive, running = sum(node["Alive"] for node in ray.nodes()), told[-1].running

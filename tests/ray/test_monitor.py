@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_local")
 
 
 def test_every_node_is_sampled_and_what_the_driver_says_stands_beside_it() -> None:
-    with Monitor("no such actor", ncpu=1.0, interval_s=0.2) as monitor:
+    with Monitor(ncpu=1.0, interval_s=0.2) as monitor:
         assert monitor.latest().cpu_percent is None
         monitor.run.rows = 7
         until = time.monotonic() + 60

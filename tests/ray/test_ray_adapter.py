@@ -15,8 +15,9 @@ from ray import cloudpickle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from ray_asr.control import ray_adapter
+from ray_asr.control.announcing import Announcing
 from ray_asr.control.pool_control import PoolControl
-from ray_asr.control.ray_adapter import Announcing, contract_problems, install, remove
+from ray_asr.control.ray_adapter import contract_problems, install, remove
 from ray_asr.control.signals import Decision, Signals
 from ray_asr.errors import PlanError
 

@@ -1,0 +1,37 @@
+"""What a job says of its actors and machines while it runs, and what stays of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ray_asr.config import Config, with_settings
+from ray_asr.job.pipeline import transcribe_path
+from tests.conftest import speech_table
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+def test_progress_and_samples_tell_each_actor_and_each_group_of_cores(
+    tmp_path: Path, embedded_speech: list[dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    pq.write_table(speech_table(embedded_speech[:60]), tmp_path / "a.parquet")
+    models = {"model": "demo", "vad_model": "demo", "punc_model": "demo"}
+    config = with_settings(Config(), {**models, "sample_interval_s": 0.2, "autoscale": False})
+    with caplog.at_level("INFO", "ray_asr.job.progress"):
+        run = transcribe_path(str(tmp_path / "a.parquet"), str(tmp_path / "out"), config)
+    line = caplog.messages[-1]
+    assert re.search(
+        r"; \d+ actor\(s\) \d+ % busy(, \d+ loading)?, CPU \d+ %, memory \d+ %, \d+ chunk", line
+    ), line
+    samples = pq.read_table(tmp_path / "out" / "_runs" / run.run_id / "samples.parquet").to_pylist()
+    pids = {one["actor"] for row in samples for one in row["actors_busy"]}
+    assert 1 <= len(pids) <= run.actors_max
+    for row in samples:
+        assert len(row["actors_busy"]) == row["actors"]
+        assert all(0 <= one["busy_share"] <= 1 for one in row["actors_busy"])
+        groups = [group["cpu_percent"] for group in row["core_groups"]]
+        assert min(groups) - 1e-6 <= row["cpu_percent"] <= max(groups) + 1e-6
