@@ -6,6 +6,7 @@ a model library.
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
 
 from ray_asr.config import Config, load_config, with_settings
@@ -21,7 +22,11 @@ __all__ = ["Config", "load_config", "transcribe"]
 
 @overload
 def transcribe(
-    source: str, output: str, *, config: Config | None = None, **settings: Any
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    config: Config | None = None,
+    **settings: Any,
 ) -> RunSummary: ...
 @overload
 def transcribe(
@@ -30,8 +35,8 @@ def transcribe(
 
 
 def transcribe(
-    source: Dataset | str,
-    output: str | None = None,
+    source: Dataset | str | PathLike[str],
+    output: str | PathLike[str] | None = None,
     *,
     config: Config | None = None,
     **settings: Any,
@@ -58,10 +63,10 @@ def transcribe(
     from ray_asr.job import pipeline
 
     config = with_settings(config or Config(), settings)
-    if isinstance(source, str):
+    if isinstance(source, (str, PathLike)):
         if output is None:
             raise ConfigError("transcribing files needs an output: transcribe(source, output).")
-        return pipeline.transcribe_path(source, output, config)
+        return pipeline.transcribe_path(fspath(source), fspath(output), config)
     if output is not None:
         raise ConfigError(
             "a dataset is transcribed lazily, without an output: write the result with "

@@ -41,8 +41,9 @@ _FLAGS: dict[str, tuple[type, str]] = {
 
 
 def _configure_logging(verbose: bool) -> None:
-    # Ray Data announces every plan and progress bar; what matters of a run is said by us.
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "INFO" if verbose else "ERROR")
+    # Ray Data announces every plan and progress bar, and a page for every error that it hands on;
+    # what matters of a run is said by us.
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "INFO" if verbose else "CRITICAL")
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import runpy
 import sys
 from collections.abc import Iterator
@@ -246,6 +247,16 @@ def test_an_error_of_ours_is_one_line_and_its_exit_code(
     monkeypatch.setattr(pipeline, "transcribe_path", fail)
     assert exit_code("transcribe", "in", "out") == code
     assert capsys.readouterr().err == "ray-asr: no.\n"
+
+
+@pytest.mark.parametrize(("verbose", "level"), [(False, "CRITICAL"), (True, "INFO")])
+def test_rays_page_about_an_error_is_for_the_verbose(
+    verbose: bool, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_DATA_LOG_LEVEL", "")
+    monkeypatch.delenv("RAY_DATA_LOG_LEVEL")
+    cli._configure_logging(verbose)
+    assert os.environ["RAY_DATA_LOG_LEVEL"] == level
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
