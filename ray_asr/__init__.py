@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
 
 from ray_asr.config import Config, load_config, with_settings
+from ray_asr.verbs import bench, pack, plan, predict, run_demo, score, simulate, tune
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from ray_asr.job.summary import RunSummary
 
 __version__ = "0.1.0"
-__all__ = ["Config", "load_config", "transcribe"]
+__all__ = [
+    "Config", "bench", "load_config", "pack", "plan", "predict", "run_demo", "score", "simulate",
+    "transcribe", "tune",
+]  # fmt: skip
 
 
 @overload

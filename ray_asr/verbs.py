@@ -1,0 +1,202 @@
+"""The verbs of the command line as functions, beside `ray_asr.transcribe`.
+
+Owns their signatures: settings by name, a result that has `table()` or `text`. Importing it starts
+nothing and imports neither Ray nor a model library. Must not know how a verb is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ray_asr.config import Config, with_settings
+
+if TYPE_CHECKING:
+    from ray_asr.control.plan_text import PlanReport
+    from ray_asr.control.prediction import Prediction
+    from ray_asr.control.simulate import SimulationOptions, SimulationResult
+    from ray_asr.corpus.pack import PackSummary
+    from ray_asr.job.bench import BenchOptions
+    from ray_asr.job.forecast import ForecastOptions
+    from ray_asr.job.tune import TuneOptions, TuneResult
+    from ray_asr.results.score import Score, Unit
+
+
+def run_demo(output: str | None = None, *, address: str | None = None) -> str:
+    """Run the whole job on the embedded speech with the embedded models; returns its tables.
+
+    Args:
+        output: a folder to keep shards and transcripts in; None for a temporary one.
+        address: of the Ray cluster; None takes the one that is there, or starts one.
+    """
+    from ray_asr.job import demo
+
+    return demo.run_demo(output, address)
+
+
+def pack(
+    source: str,
+    destination: str,
+    *,
+    shard_mb: float = 512.0,
+    row_group_mb: float = 32.0,
+    address: str | None = None,
+) -> PackSummary:
+    """Pack a folder, `wav.scp`, JSONL manifest or Parquet into Parquet shards.
+
+    Args:
+        source: the recordings, a path or a URI.
+        destination: a folder that is empty or not there yet.
+        shard_mb: of one shard, in MiB.
+        row_group_mb: of one row group, in MiB.
+        address: of the Ray cluster; None takes the one that is there, or starts one.
+
+    Raises:
+        DataError: there is nothing to pack, or the destination holds something.
+    """
+    from functools import partial
+
+    from ray_asr.corpus import pack as packing
+    from ray_asr.job.pipeline import connect
+
+    return packing.pack(
+        source,
+        destination,
+        shard_mb=shard_mb,
+        row_group_mb=row_group_mb,
+        connect=partial(connect, address),
+    )
+
+
+def plan(
+    source: str | None = None,
+    *,
+    config: Config | None = None,
+    address: str | None = None,
+    measure: bool = True,
+    price_per_cpu_hour: float | None = None,
+    price_per_gpu_hour: float | None = None,
+    **settings: Any,
+) -> PlanReport:
+    """What `transcribe` would start with these settings, why, and what it would take.
+
+    Args:
+        source: the input, for time and cost; None for the plan alone.
+        config: where settings start from; the defaults where it is None.
+        address: of the Ray cluster; None takes the one that is there, or starts one.
+        measure: load the models once, for their memory and time.
+        price_per_cpu_hour: of one core, in any currency.
+        price_per_gpu_hour: of one GPU.
+        settings: single settings by their name, such as `model="demo"`.
+
+    Raises:
+        ConfigError, DataError: as `transcribe` raises them.
+        PlanError: the job does not fit the cluster; says what is missing.
+    """
+    from ray_asr.job.dry_run import dry_run
+
+    return dry_run(
+        source,
+        with_settings(config or Config(), settings),
+        address,
+        measure=measure,
+        price_per_cpu_hour=price_per_cpu_hour,
+        price_per_gpu_hour=price_per_gpu_hour,
+    )
+
+
+def tune(
+    source: str,
+    options: TuneOptions | None = None,
+    *,
+    config: Config | None = None,
+    address: str | None = None,
+    **settings: Any,
+) -> TuneResult:
+    """Measure settings on a sample of `source` and write the best as a baseline.
+
+    Args:
+        source: the Parquet files of the job.
+        options: how much is measured, and the baseline's file (`ray_asr.job.tune.TuneOptions`).
+        config: where settings start from; the defaults where it is None.
+        address: of the Ray cluster; None takes the one that is there, or starts one.
+        settings: single settings by their name.
+
+    Raises:
+        ConfigError, DataError, PlanError: said before anything is measured.
+    """
+    from ray_asr.job.tune import TuneOptions, run_tune
+
+    config = with_settings(config or Config(), settings)
+    return run_tune(source, config, options or TuneOptions(), address)
+
+
+def bench(options: BenchOptions | None = None, json_file: str | None = None) -> str:
+    """Compare settings, peers, ray_asr and the bare model on the same audio; returns the table.
+
+    Args:
+        options: the model, the audio and the cases (`ray_asr.job.bench.BenchOptions`).
+        json_file: where all figures are written to.
+
+    Raises:
+        ConfigError: an option that cannot work.
+    """
+    from ray_asr.job.bench import BenchOptions, run_bench
+
+    return run_bench(options or BenchOptions(), json_file)
+
+
+def score(
+    output: str, reference: str | None = None, *, by: Sequence[str] = (), unit: Unit = "auto"
+) -> Score:
+    """Word and character error rates of a finished run against reference texts.
+
+    Args:
+        output: the folder of the transcripts.
+        reference: Parquet with `utterance_id` and `reference_text`; None: they are in the output.
+        by: columns of the output whose values are also scored alone.
+        unit: `auto`, `word` or `char`.
+
+    Raises:
+        ConfigError: the unit is unknown.
+        DataError: there is nothing to read or to compare with.
+    """
+    from ray_asr.results import score as scoring
+
+    return scoring.score(output, reference, by=by, unit=unit)
+
+
+def simulate(options: SimulationOptions | None = None) -> SimulationResult:
+    """Jobs on paper under the scaling policy, Ray's rule, fixed sizes, and hindsight.
+
+    Args:
+        options: how many, and their seed (`ray_asr.control.simulate.SimulationOptions`).
+    """
+    from ray_asr.control.simulate import run_simulation
+
+    return run_simulation(options)
+
+
+def predict(
+    source: str | None = None,
+    options: ForecastOptions | None = None,
+    *,
+    config: Config | None = None,
+    **settings: Any,
+) -> Prediction:
+    """What a job would take on a cluster that need not be there, by a baseline of its nodes.
+
+    Args:
+        source: the Parquet files of the job; None where the options name a run or audio-hours.
+        options: the job and the cluster (`ray_asr.job.forecast.ForecastOptions`).
+        config: where settings start from; the defaults where it is None.
+        settings: single settings by their name; `baseline` is needed.
+
+    Raises:
+        ConfigError: there is no baseline, or it is of something else.
+        DataError: the input or the run cannot be read.
+        PlanError: the cluster cannot hold what is asked for.
+    """
+    from ray_asr.job.forecast import forecast
+
+    return forecast(source, with_settings(config or Config(), settings), options)
