@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from ray_asr.demo import speech_folder
 
@@ -19,6 +20,14 @@ from ray_asr.demo import speech_folder
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.pop("RAY_ADDRESS", None)
+
+# A developer's runs draw new cases each time, and keep what fails as an example of the test. In
+# continuous integration the draws hang on the test's source alone: there a failure must come of the
+# change that is checked, and not of a rare draw that any other change would have met as well. No
+# draw has a deadline, since the machine may be a slow or a busy one.
+settings.register_profile("new draws", deadline=None)
+settings.register_profile("same draws", deadline=None, derandomize=True, database=None)
+settings.load_profile("same draws" if os.environ.get("CI") else "new draws")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

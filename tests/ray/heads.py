@@ -32,16 +32,15 @@ def head_command(folder: str, num_cpus: int, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def end_head(process: subprocess.Popen[bytes], nodes_too: bool = False) -> None:
-    """End a head and the processes that it started, and no others.
+def end_head(process: subprocess.Popen[bytes]) -> None:
+    """End a head of `head_command` and the processes that it started, and no others.
 
-    Args:
-        process: of `head_command`.
-        nodes_too: nodes that its autoscaler started are ended at once, not given time.
+    Nobody wants anything of them any more: they are asked, and soon after not asked again. A
+    worker whose raylet has gone waits half a minute for it.
     """
     started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(started, timeout=5 if nodes_too else 60)
+    _, alive = psutil.wait_procs(started, timeout=4)
     for one in alive:
         one.kill()
     psutil.wait_procs(alive, timeout=30)

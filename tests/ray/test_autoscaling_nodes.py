@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 
 from tests.ray.heads import ROOT, end_head, free_port, head_command
 
-ROWS = 800
+ROWS = 320
 # A head with two CPUs, nodes of two: four actors of one and a CPU to read want two nodes more.
 HEAD_CPUS, NODE_CPUS, MOST_NODES, MOST_ACTORS = 2, 2, 3, 4
 # The name that Ray's provider gives its head; under another it starts heads without end.
@@ -59,13 +59,13 @@ def drive(address: str, enough: str) -> None:
             done = signals.chunks_done or 0
             if self._full_at is None and signals.running == MOST_ACTORS:
                 self._full_at = done
-            grown = self._full_at is not None and done > self._full_at + 20
-            return Decision(1 if done < 10 or grown else MOST_ACTORS, "the test says so")
+            grown = self._full_at is not None and done > self._full_at + 12
+            return Decision(1 if done < 4 or grown else MOST_ACTORS, "the test says so")
 
     class Ours:
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
             if not os.path.exists(enough):
-                time.sleep(0.4)
+                time.sleep(1.0)
             node = ray.get_runtime_context().get_node_id()
             return {**batch, "node": [node] * len(batch["id"])}
 
@@ -89,7 +89,7 @@ def drive(address: str, enough: str) -> None:
             if (shrunk and alive <= 2) or time.monotonic() > late:
                 Path(enough).touch()  # the rest goes fast
     remove(context, control)
-    sampled = monitor.table()["time_s"]
+    times = sorted(monitor.table()["time_s"].to_pylist())
     deadline = time.monotonic() + _GONE_AFTER_S
     while (left := sum(node["Alive"] for node in ray.nodes())) > 1:
         if time.monotonic() > deadline:
@@ -99,8 +99,8 @@ def drive(address: str, enough: str) -> None:
         "ids": sorted(row for row, _ in rows),
         "nodes_that_worked": len({node for _, node in rows}),
         "rows": seen,
-        # The ids of these nodes differ at the end only; each has at most one sample at a moment.
-        "nodes_sampled": max(Counter(round(at, 1) for at in sampled.to_pylist()).values()),
+        # The ids of these nodes differ at the end only; a node has one sample an interval.
+        "nodes_sampled": max(bisect_left(times, at + 0.4) - n for n, at in enumerate(times)),
         "left": left,
         "running": [signals.running for signals in told],
         "room": [signals.room for signals in told],
@@ -122,7 +122,7 @@ def cluster_config(gcs_address: str) -> dict[str, Any]:
         "cluster_name": "fake",
         "max_workers": MOST_NODES,
         "upscaling_speed": 1.0,
-        "idle_timeout_minutes": 0.1,
+        "idle_timeout_minutes": 0.05,
         "provider": {
             "type": "fake_multinode",
             "use_node_id_as_ip": True,
@@ -180,7 +180,7 @@ def test_nodes_come_and_go_with_the_pool() -> None:
                 cwd=ROOT, env=env, capture_output=True, text=True, timeout=480, check=False,
             )  # fmt: skip
         finally:
-            end_head(head, nodes_too=True)
+            end_head(head)
     assert driver.returncode == 0, driver.stderr[-3000:]
     lines = [line for line in driver.stdout.splitlines() if line.startswith("SAID ")]
     said = json.loads(lines[-1].removeprefix("SAID "))
@@ -188,12 +188,13 @@ def test_nodes_come_and_go_with_the_pool() -> None:
     assert said["rows"][0][0] == 1
     assert max(said["running"]) == MOST_ACTORS
     assert said["running"][-1] == 1, "the pool shrank while it worked"
-    assert said["nodes_sampled"] >= said["nodes_that_worked"] >= 2
+    assert said["nodes_that_worked"] >= 2
+    assert said["nodes_sampled"] >= 2, "not the driver's alone"
     # Ray asks for a node for every task that waits as well, so that one comes and goes beside.
     while_full = [alive for alive, running in said["rows"] if running == MOST_ACTORS]
     assert min(while_full) >= 3, "four actors and a reader want three nodes of two"
     assert statistics.mode(while_full) == 3
-    assert min(alive for alive, _ in said["rows"][-100:]) <= 2, "nodes went while the run went on"
+    assert min(alive for alive, _ in said["rows"][-60:]) <= 2, "nodes went while the run went on"
     assert said["left"] == 1, "and all of them after it"
     # One CPU is left to read with, on whatever nodes there are.
     assert said["room"][0] == HEAD_CPUS - 1

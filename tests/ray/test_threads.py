@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("ray_local")
 # threads, and one that waits for another at the end of an operation, have far less.
 COMPUTES = 0.2
 INTERVAL_S = 0.5
+SECONDS = 4.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -117,7 +118,7 @@ def test_actors_of_one_core_compute_in_one_thread_each() -> None:
     actors = [make_actor(1, thread_environment(1)), make_actor(1, thread_environment(4))]
     try:
         for method in ("work", "multiply"):
-            counts = compute_threads(actors, method, 5.0)
+            counts = compute_threads(actors, method, SECONDS)
             assert len(counts) >= 4
             assert max(max(each) for each in counts) == 1
             assert any(each == [1, 1] for each in counts)  # both were seen at work
@@ -128,11 +129,11 @@ def test_actors_of_one_core_compute_in_one_thread_each() -> None:
 def test_an_actor_of_two_cores_computes_in_two_threads_and_no_more() -> None:
     actors = [make_actor(2, thread_environment(2))]
     try:
-        recognizing = compute_threads(actors, "work", 5.0)
+        recognizing = compute_threads(actors, "work", SECONDS)
         assert len(recognizing) >= 4
         assert max(each[0] for each in recognizing) <= 2
         # What is granted is used where an operation is large enough, and this measurement sees it.
-        assert max(each[0] for each in compute_threads(actors, "multiply", 5.0)) == 2
+        assert max(each[0] for each in compute_threads(actors, "multiply", SECONDS)) == 2
     finally:
         ended(actors)
 
