@@ -1,14 +1,15 @@
-"""The word of an actor's process that it is there, before it loads anything.
+"""The word of an actor's process, or of a reading task's, that it is there and has its CPU.
 
-Owns what actors leave in Ray's key-value store for their driver, and its reading. Must not know
-what an actor does. A pool counts an actor from when it has loaded; that one has a place, and which
-process it is, nothing else of Ray's says.
+Owns what they leave in Ray's key-value store for their driver, and its reading. Must not know what
+they do. A pool counts an actor from when it has loaded; that one has a place, and which process it
+is, nothing else of Ray's says. A task that waits for a CPU is counted as one that runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
@@ -40,6 +41,29 @@ def _mark(name: str) -> bytes:
     return f"{name}/loading/".encode()
 
 
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Said of a task as long as it reads for the pool of the `PoolControl` so named."""
+    context = ray.get_runtime_context()
+    key = _reading(name) + (context.get_task_id() or "").encode()
+    internal_kv._internal_kv_put(key, context.get_node_id().encode())
+    try:
+        yield
+    finally:
+        internal_kv._internal_kv_del(key)
+
+
+def _reading(name: str) -> bytes:
+    return f"{name}/reading/".encode()
+
+
+def any_reading(name: str) -> bool:
+    """Whether a task reads for a pool, on a node that is alive."""
+    alive = {node["NodeID"].encode() for node in ray.nodes() if node["Alive"]}
+    keys = internal_kv._internal_kv_list(_reading(name))
+    return any(internal_kv._internal_kv_get(key) in alive for key in keys)
+
+
 def any_announced(name: str) -> bool:
     """Whether an actor of a pool's control has had a place."""
     return bool(internal_kv._internal_kv_list(_mark(name)))
@@ -47,8 +71,9 @@ def any_announced(name: str) -> bool:
 
 def forget_announced(name: str) -> None:
     """Take the pool's words out of the store."""
-    for key in internal_kv._internal_kv_list(_mark(name)):
-        internal_kv._internal_kv_del(key)
+    for prefix in (_mark(name), _reading(name)):
+        for key in internal_kv._internal_kv_list(prefix):
+            internal_kv._internal_kv_del(key)
 
 
 class ActorProcesses:

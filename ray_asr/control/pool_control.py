@@ -65,6 +65,7 @@ class PoolControl:
         reserve_percent: of them, what no actor is meant to compute on.
         actor_timeout_s: no actor for so long, while work waits, ends the run.
         period_s: between two questions to the policy.
+        readers_announce: whether tasks that read for the pool say so (`announcing.reading`).
         look: gives what the driver knows.
         tell: is given what the policy was given.
         moments: the record.
@@ -82,6 +83,7 @@ class PoolControl:
     reserve_percent: float = 0.0
     actor_timeout_s: float = 300.0
     period_s: float = 0.5
+    readers_announce: bool = False
     look: Callable[[], Seen] = Seen
     tell: Callable[[Signals], None] = lambda _: None
     moments: list[Moment] = field(default_factory=list[Moment])

@@ -34,10 +34,11 @@ from ray.data._internal.execution.backpressure_policy import (
 )
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from ray_asr.control.announcing import any_announced, forget_announced
+from ray_asr.control.announcing import any_announced, any_reading, forget_announced
 from ray_asr.control.cluster_nodes import ClusterNodes
 from ray_asr.control.pool_control import Moment, PoolControl
 from ray_asr.control.signals import Decision, Signals
+from ray_asr.control.starvation import Starvation
 from ray_asr.errors import PlanError
 
 _KEY = "ray_asr.pool_control"
@@ -212,6 +213,7 @@ class _Asked:
         self._starting: deque[tuple[float, int]] = deque()  # since when, and beside how many
         self._load_s: float | None = None
         self._none_since: float | None = None
+        self._starvation = Starvation()
 
     def look(self, pool: Any) -> None:
         """Keep count of the actors that there were at the same time."""
@@ -226,8 +228,8 @@ class _Asked:
         """How many actors there are to be: what the policy wants, as far as there is room.
 
         Raises:
-            PlanError: there has been no actor for too long; Ray Data hands it to who reads the
-                dataset.
+            PlanError: there has been no actor, or no CPU for reading, for too long; Ray Data hands
+                it to who reads the dataset.
         """
         now_s = time.monotonic() - self._started
         info = pool.get_actor_info()
@@ -241,7 +243,7 @@ class _Asked:
             node_s = self._nodes.node_s(pool.max_size())
             signals = self._signals(now_s, running, pending, node_s, info, op, state)
             self.control.tell(signals)
-            decision = self._policy.decide(signals)
+            decision = self._fed(self._policy.decide(signals), signals, pool)
             self._note(now_s, decision, running, pending)
             self._target = min(max(decision.target, pool.min_size()), pool.max_size())
         return self._nodes.want(self._target, now_s)
@@ -312,6 +314,23 @@ class _Asked:
             return
         raise PlanError(no_actor_sentence(self.control, waited_s))
 
+    def _fed(self, decision: Decision, signals: Signals, pool: Any) -> Decision:
+        """The decision, or fewer actors where they have the CPU that reading waits for."""
+        control, now_s = self.control, signals.time_s
+        dry = bool(
+            control.readers_announce
+            and signals.running
+            and not (signals.queued or signals.in_flight or signals.all_read)
+            and not any_reading(control.name)
+        )
+        cap = self._starvation.cap(now_s, pool.current_size(), dry, signals.room)
+        waited_s = self._starvation.waited_s(now_s)
+        if waited_s >= control.actor_timeout_s and pool.current_size() <= max(1, pool.min_size()):
+            raise PlanError(no_reader_sentence(control, signals.running, waited_s))
+        if cap is None or cap >= decision.target:
+            return decision
+        return Decision(cap, "reading has no CPU: an actor gives it one")
+
     def _note(self, now_s: float, decision: Decision, running: int, pending: int) -> None:
         moments = self.control.moments
         moment = Moment(now_s, decision.target, running, pending, decision.reason)
@@ -341,4 +360,17 @@ def no_actor_sentence(control: PoolControl, waited_s: float) -> str:
     return (
         f"no actor has had a place for {waited_s:.0f} s: each needs {why}. End what else runs "
         "there, add nodes, lower engine.ncpu, or raise control.actor_timeout_s."
+    )
+
+
+def no_reader_sentence(control: PoolControl, actors: int, waited_s: float) -> str:
+    """Why nothing is read, by what Ray has free."""
+    free, total = (
+        of.get("CPU", 0.0) for of in (ray.available_resources(), ray.cluster_resources())
+    )
+    return (
+        f"reading has had no CPU for {waited_s:.0f} s beside {actors} actor(s) of "
+        f"{control.num_cpus:g} CPU (of {total:g} in the cluster {free:g} are free). End what else "
+        "runs there, add nodes, lower engine.ncpu or control.min_actors, or raise "
+        "control.actor_timeout_s."
     )

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
 
 from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
-from ray_asr.control.announcing import Announcing
+from ray_asr.control.announcing import Announcing, reading
 from ray_asr.control.plan import Actors, Plan
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
 from ray_asr.corpus.units import Unit, check_columns, open_filesystem
@@ -53,9 +53,25 @@ def provenance(config: Config) -> Provenance:
     return Provenance(model_id, revision, fingerprint(config))
 
 
-def chunks_of_bundles(bundles: Dataset, config: Config, plan: Plan, source: str) -> Dataset:
-    """Rows of one JSON bundle of units each to chunks of decoded rows."""
-    read = partial(_read_bundles, config=config.input, source=source, chunk_s=_chunk_s(plan))
+def chunks_of_bundles(
+    bundles: Dataset, config: Config, plan: Plan, source: str, announce: str
+) -> Dataset:
+    """Rows of one JSON bundle of units each to chunks of decoded rows.
+
+    Args:
+        bundles: of units, as text.
+        config: how rows are read.
+        plan: how large chunks are.
+        source: the input that the units are of.
+        announce: the name of the `PoolControl` that reading tasks report to.
+    """
+    read = partial(
+        _read_bundles,
+        config=config.input,
+        source=source,
+        chunk_s=_chunk_s(plan),
+        announce=announce,
+    )
     chunks = bundles.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=1)
     chunks.context.target_max_block_size = _BLOCK_BYTES
     return chunks
@@ -74,9 +90,16 @@ def _chunk_s(plan: Plan) -> float:
 
 
 def _read_bundles(
-    items: pa.Table, config: InputConfig, source: str, chunk_s: float
+    items: pa.Table, config: InputConfig, source: str, chunk_s: float, announce: str
 ) -> Iterator[Any]:
     """The read and decode task: the units of one bundle as chunks of decoded rows."""
+    with reading(announce):
+        yield from _chunks_of(items, config, source, chunk_s)
+
+
+def _chunks_of(
+    items: pa.Table, config: InputConfig, source: str, chunk_s: float
+) -> Iterator[pa.Table]:
     filesystem, _ = open_filesystem(source)
     for text in items["bundle"].to_pylist():
 

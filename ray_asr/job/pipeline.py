@@ -209,8 +209,8 @@ def _run(
     try:
         with steering.of(context):
             bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
-            chunks = chunks_of_bundles(bundles, config, plan, source)
             name = steering.control.name
+            chunks = chunks_of_bundles(bundles, config, plan, source, name)
             transcripts = transcripts_of(chunks, config, plan, make_engine, announce=name)
             progress = Progress(rows_left)
             for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):

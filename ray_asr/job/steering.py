@@ -104,13 +104,19 @@ class Steering:
         self.monitor: Monitor | None = None
         self._interval_s = config.control.sample_interval_s
         self._rows_total = rows_total
+        self._split = plan.split
         self._rows, self._audio_s = 0, 0.0
 
     @contextlib.contextmanager
     def of(self, context: Any) -> Iterator[None]:
-        """Steer the executions that begin inside, of datasets made inside."""
-        install(context, self.control)
+        """Steer the executions that begin inside, of datasets made inside.
+
+        Their reading tasks announce themselves (`graph.chunks_of_bundles`).
+        """
         control = self.control
+        # With stages apart, chunks that wait for recognition may be with the detectors.
+        control.readers_announce = not self._split
+        install(context, control)
         try:
             self.monitor = Monitor(
                 control.num_cpus,
