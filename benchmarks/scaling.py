@@ -146,11 +146,12 @@ def reach(hours: float, hold_s: float) -> None:
         took_s = reached - asked
         if after > before:
             new = [one for one in noted if asked <= one["made"] <= reached]
-            load_s = max(one["loaded"] - one["made"] for one in new)
-            start_s = max(one["made"] for one in new) - asked
+            made_s, loaded_s = (
+                max(one[what] for one in new) - asked for what in ("made", "loaded")
+            )
             click.echo(
-                f"{before} → {after}: {took_s:.1f} s, of which processes starting {start_s:.1f} s, "
-                f"loading {load_s:.1f} s; beside the loading {took_s - load_s:.1f} s"
+                f"{before} → {after}: {took_s:.1f} s: processes there after {made_s:.1f} s, "
+                f"have loaded after {loaded_s:.1f} s; beside that {took_s - loaded_s:.1f} s"
             )
         else:
             click.echo(f"{before} → {after}: {took_s:.1f} s")

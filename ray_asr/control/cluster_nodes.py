@@ -86,6 +86,11 @@ class ClusterNodes:
         before = self.room
         self.room = room_of(alive, self.num_cpus, self.num_gpus)
         self.count = sum(room_of([node], self.num_cpus, self.num_gpus) > 0 for node in alive)
+        if before and self.room != before:
+            logger.warning(
+                "the cluster has changed: it holds %d actor(s) on %d node(s), before %d; the pool "
+                "follows.", self.room, self.count, before,
+            )  # fmt: skip
         if self._short_since is not None:
             if self.room > before:
                 self._node_s, self._short_since = max(1.0, now_s - self._short_since), None

@@ -7,7 +7,7 @@ clocks. What fits on a node is `capacity`'s; batches are `batch_bounds`', actors
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ray_asr.config import Config
@@ -27,13 +27,14 @@ from ray_asr.errors import PlanError
 
 __all__ = [
     "Actors", "Baseline", "BaselineEntry", "ClusterResources", "Footprint", "Node", "Plan",
-    "even_share", "make_plan",
+    "even_share", "make_plan", "memory_decides",
 ]  # fmt: skip
 
 # Two chunks of rows that an actor has and two that wait for it, two batches of audio in each;
 # a reading task sorts rows over 960 s of audio. A second of decoded audio is 64,000 bytes.
 _BATCHES_ON_THE_WAY, _SORTED_S = 8, 960.0
 _GB_PER_AUDIO_S = 64_000 / 2**30
+_PLENTY_GB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,26 @@ def make_plan(
         reasons=case.reasons,
         warnings=tuple(case.warnings),
     )
+
+
+def memory_decides(
+    cluster: ClusterResources, config: Config, baseline: Baseline | None = None
+) -> bool:
+    """Whether a plan without a measured footprint would hang on what an actor is assumed to take.
+
+    Raises:
+        PlanError: the job does not fit, whatever an actor takes.
+    """
+    if 0 < config.job.num_gpus < 1:
+        return True  # a GPU's memory is shared out by what a batch takes
+    plenty = replace(
+        cluster, nodes=tuple(replace(node, memory_gb=_PLENTY_GB) for node in cluster.nodes)
+    )
+    assumed, free = (
+        make_plan(nodes, None, config, baseline)
+        for nodes in (cluster, plenty if all(n.memory_gb for n in cluster.nodes) else cluster)
+    )
+    return (assumed.ncpu, assumed.recognize) != (free.ncpu, free.recognize)
 
 
 def _look_at_nodes(case: Case) -> None:

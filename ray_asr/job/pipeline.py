@@ -87,7 +87,7 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         PlanError: the cluster has no room for one actor.
     """
     check_models(config)
-    plan = plan_run(config)
+    plan = plan_run(config, measure=False)  # nothing runs yet
     chunks = chunks_of_rows(dataset, config, plan)
     steering = Steering(config, plan, recognizing_operator(plan))
     transcripts = transcripts_of(chunks, config, plan, announce=steering.control.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,26 +17,37 @@ from ray_asr.config import Config
 from ray_asr.control.announcing import ActorProcesses
 from ray_asr.control.baseline import Baseline, load_baseline
 from ray_asr.control.monitor import Monitor
-from ray_asr.control.plan import ClusterResources, Plan, make_plan
+from ray_asr.control.plan import ClusterResources, Plan, make_plan, memory_decides
 from ray_asr.control.policy import PolicyOptions, ScalingPolicy
 from ray_asr.control.pool_control import Policy, PoolControl, Seen
 from ray_asr.control.ray_adapter import install, remove
 from ray_asr.control.signals import Decision, Signals
-from ray_asr.job.cluster import cluster_resources
+from ray_asr.job.cluster import cluster_resources, model_footprint
 from ray_asr.job.tune_machine import hardware_of, models_of
 
 logger = logging.getLogger(__name__)
 
 
-def plan_run(config: Config) -> Plan:
+def plan_run(config: Config, measure: bool = True) -> Plan:
     """The plan for the Ray cluster that this process is connected to.
+
+    Args:
+        config: the job's.
+        measure: load the models once where the number of actors hangs on what one takes; else, and
+            where it does not, a size is assumed.
 
     Raises:
         ConfigError: the baseline cannot be read.
         PlanError: the job does not fit; says what is missing.
     """
     cluster = cluster_resources()
-    plan = make_plan(cluster, None, config, matching_baseline(config, cluster))
+    baseline = matching_baseline(config, cluster)
+    footprint = None
+    if measure and memory_decides(cluster, config, baseline):
+        logger.info("the models are measured once: how many actors fit hangs on their memory.")
+        one_core = replace(config.engine, ncpu=max(1, config.engine.ncpu))
+        footprint = model_footprint(one_core, config.job.num_gpus)
+    plan = make_plan(cluster, footprint, config, baseline)
     for warning in plan.warnings:
         logger.warning("%s", warning)
     return plan

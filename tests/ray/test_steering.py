@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_asr.config import Config, with_settings
+from ray_asr.control.capacity import ClusterResources, Node
+from ray_asr.job import steering
 from ray_asr.job.pipeline import transcribe_path
 from tests.conftest import speech_table
 
@@ -35,3 +37,19 @@ def test_progress_and_samples_tell_each_actor_and_each_group_of_cores(
         assert all(0 <= one["busy_share"] <= 1 for one in row["actors_busy"])
         groups = [group["cpu_percent"] for group in row["core_groups"]]
         assert min(groups) - 1e-6 <= row["cpu_percent"] <= max(groups) + 1e-6
+
+
+def test_the_models_are_measured_where_memory_decides_how_many_actors_there_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Of eight actors of the assumed size it would hold one; the embedded models are smaller.
+    tight = ClusterResources((Node(9, 8, memory_gb=9.0),))
+    monkeypatch.setattr(steering, "cluster_resources", lambda: tight)
+    config = with_settings(Config(), {"model": "demo", "vad_model": "demo", "punc_model": "demo"})
+    assumed = steering.plan_run(config, measure=False)
+    assert (assumed.load_s, "the models are measured" in caplog.text) == (None, False)
+    with caplog.at_level("INFO", "ray_asr"):
+        measured = steering.plan_run(config)
+    assert "the models are measured" in caplog.text
+    assert measured.load_s is not None
+    assert measured.recognize.most * measured.ncpu > assumed.recognize.most * assumed.ncpu

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from ray_asr.config import Config, with_settings
 from ray_asr.control.plan import (
     Actors,
+    ClusterResources,
     Node,
     Plan,
     even_share,
+    memory_decides,
 )
 from ray_asr.errors import ConfigError, ExitCode, PlanError
 from tests.plans import Fastest, Measured, cluster, machine, on_gpus, plan_for
@@ -352,3 +354,17 @@ def test_a_plan_is_written_as_json() -> None:
     written = json.loads(json.dumps(plan.to_dict()))
     assert written["recognize"] == {"least": 1, "start": 7, "most": 7}
     assert (written["num_cpus"], written["reasons"]) == (1, dict(plan.reasons))
+
+
+def test_a_model_is_worth_measuring_where_its_memory_decides() -> None:
+    roomy = ClusterResources((Node(9, 8, memory_gb=64.0),))
+    tight = ClusterResources((Node(9, 8, memory_gb=16.0),))
+    assert not memory_decides(roomy, Config())
+    assert memory_decides(tight, Config())
+    assert not memory_decides(ClusterResources((Node(9, 8),)), Config())
+    few = with_settings(Config(), {"num_actors": 2, "ncpu": 2, "autoscale": False})
+    assert not memory_decides(tight, few)
+    gpu = ClusterResources((Node(9, 8, memory_gb=64.0, gpus=1, gpu_memory_gb=80.0),))
+    for num_gpus, decides in [(0.5, True), (1.0, False)]:
+        config = with_settings(Config(), {"device": "cuda", "num_gpus": num_gpus})
+        assert memory_decides(gpu, config) is decides
