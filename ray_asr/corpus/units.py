@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from ray_asr.config import Config
 from ray_asr.errors import DataError
 
 MIB = 2**20
@@ -231,6 +232,23 @@ def list_units(
     if not units:
         raise DataError(f"the input {path} has no rows; there is nothing to transcribe.")
     return units
+
+
+def input_units(source: str, config: Config) -> tuple[pafs.FileSystem, list[Unit]]:
+    """Where `source` is, and its units as the job cuts them.
+
+    Raises:
+        DataError: it cannot be opened, or what `list_units` raises.
+    """
+    filesystem, path = open_filesystem(source)
+    units = list_units(
+        filesystem,
+        path,
+        id_column=config.input.id_column,
+        audio_column=config.input.audio_column,
+        unit_mb=config.job.unit_mb,
+    )
+    return filesystem, units
 
 
 def bundle(units: Iterable[Unit], unit_mb: float) -> list[list[Unit]]:

@@ -12,7 +12,7 @@ from ray_asr.config import Config
 from ray_asr.control.plan import make_plan
 from ray_asr.control.plan_text import PlanReport, plan_report
 from ray_asr.corpus.length import estimate_length
-from ray_asr.corpus.units import list_units, open_filesystem
+from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError
 from ray_asr.job.cluster import cluster_resources, model_footprint
 from ray_asr.job.pipeline import check_models, connect
@@ -48,14 +48,7 @@ def dry_run(
     check_models(config)
     audio_s = None
     if source is not None:
-        filesystem, path = open_filesystem(source)
-        units = list_units(
-            filesystem,
-            path,
-            id_column=config.input.id_column,
-            audio_column=config.input.audio_column,
-            unit_mb=config.job.unit_mb,
-        )
+        filesystem, units = input_units(source, config)
         audio_s = estimate_length(filesystem, units, config.input).audio_s
     connect(address, config)
     cluster = cluster_resources()

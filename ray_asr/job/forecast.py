@@ -26,7 +26,7 @@ from ray_asr.control.prediction import (
     setting_like,
 )
 from ray_asr.corpus.length import estimate_length
-from ray_asr.corpus.units import list_units, open_filesystem
+from ray_asr.corpus.units import input_units, open_filesystem
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.graph import BATCHES_IN_A_CHUNK
 
@@ -102,14 +102,7 @@ def forecast(
 
 
 def _audio_s(source: str, config: Config) -> float:
-    filesystem, path = open_filesystem(source)
-    units = list_units(
-        filesystem,
-        path,
-        id_column=config.input.id_column,
-        audio_column=config.input.audio_column,
-        unit_mb=config.job.unit_mb,
-    )
+    filesystem, units = input_units(source, config)
     return estimate_length(filesystem, units, config.input).audio_s
 
 

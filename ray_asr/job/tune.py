@@ -23,10 +23,11 @@ from ray_asr.config import Config, with_settings
 from ray_asr.control.baseline import Baseline, Entry, Sample, load_baseline
 from ray_asr.control.capacity import ClusterResources
 from ray_asr.control.plan import Plan, make_plan
+from ray_asr.corpus.units import input_units
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.errors import ConfigError, DataError, PlanError, RayAsrError
 from ray_asr.job.cluster import cluster_resources
-from ray_asr.job.pipeline import MakeEngine, connect, transcribe_path
+from ray_asr.job.pipeline import MakeEngine, check_models, connect, transcribe_path
 from ray_asr.job.ray_errors import reason
 from ray_asr.job.tune_candidates import (
     FUSED,
@@ -130,6 +131,8 @@ def run_tune(
         ConfigError, DataError, PlanError: said before anything is measured.
     """
     known = load_baseline(options.out) if options.check else None
+    check_models(config)
+    input_units(source, config)  # what is wrong with the input is said before Ray starts
     connect(address)
     cluster = cluster_resources()
     plan_of = plan_of or partial(make_plan, cluster, None)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ray_asr.config import Config
 from ray_asr.corpus.rows import ENCODED, ERROR_CODE, decode_rows, read_unit
-from ray_asr.corpus.units import Unit, list_units, open_filesystem
+from ray_asr.corpus.units import Unit, input_units
 from ray_asr.errors import DataError
 
 # Of the front of a unit, so that a large one need not be read whole.
@@ -64,14 +64,7 @@ def draw_samples(
     Raises:
         DataError: the input cannot be read, or has no row to measure with.
     """
-    filesystem, path = open_filesystem(source)
-    units = list_units(
-        filesystem,
-        path,
-        id_column=config.input.id_column,
-        audio_column=config.input.audio_column,
-        unit_mb=config.job.unit_mb,
-    )
+    filesystem, units = input_units(source, config)
     draw = random.Random(seed)
     chosen = sorted(draw.sample(range(len(units)), min(_MOST_UNITS, len(units))))
     of_units = [_rows(filesystem, units[n], config, draw) for n in chosen]

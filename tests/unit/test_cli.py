@@ -13,7 +13,7 @@ import pytest
 import ray_asr
 from ray_asr import cli, errors
 from ray_asr.config import SECTIONS, Config
-from ray_asr.job import pipeline
+from ray_asr.job import dry_run, pipeline, tune
 from tests.fakes import planned, write_input
 
 VERBS = ["demo", "pack", "plan", "transcribe", "tune", "bench", "score", "simulate"]
@@ -33,9 +33,10 @@ def quiet() -> Iterator[None]:
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Nothing here starts Ray; whoever would is noted."""
     connected: list[str | None] = []
-    monkeypatch.setattr(
-        pipeline, "connect", lambda address=None, *_, **__: connected.append(address)
-    )
+    for module in (pipeline, tune, dry_run):
+        monkeypatch.setattr(
+            module, "connect", lambda address=None, *_, **__: connected.append(address)
+        )
     monkeypatch.setattr(pipeline, "plan_run", planned)
     return connected
 
@@ -299,11 +300,13 @@ def test_a_bad_input_is_exit_code_3_and_one_line_and_no_output(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("verb", ["transcribe", "tune", "plan"])
 def test_a_missing_input_starts_nothing(
-    tmp_path: Path, vad_folder: str, no_ray: list[str | None]
+    verb: str, tmp_path: Path, vad_folder: str, no_ray: list[str | None]
 ) -> None:
     source, output = str(tmp_path / "in"), str(tmp_path / "out")
-    assert exit_code("transcribe", source, output, "--model", vad_folder) == 3
+    places = [source, output] if verb == "transcribe" else [source]
+    assert exit_code(verb, *places, "--model", vad_folder) == 3
     assert no_ray == []
 
 

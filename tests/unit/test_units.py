@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ray_asr.config import Config, with_settings
 from ray_asr.corpus.units import (
     MIB,
     Unit,
     bundle,
     cut_file,
+    input_units,
     list_input,
     list_units,
     open_filesystem,
@@ -163,6 +165,18 @@ def units_of(path: Path, unit_mb: float = 64.0) -> list[Unit]:
     return list_units(
         LOCAL, str(path), id_column="utterance_id", audio_column="audio", unit_mb=unit_mb
     )
+
+
+def test_a_jobs_units_are_cut_as_its_settings_say(tmp_path: Path) -> None:
+    table = pa.table({"key": [str(n) for n in range(10)], "wav": [os.urandom(1000)] * 10})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1)
+    settings = {"id_column": "key", "audio_column": "wav", "unit_mb": 0.004}
+    filesystem, units = input_units(str(tmp_path), with_settings(Config(), settings))
+    assert filesystem == LOCAL
+    assert len(units) > 1
+    assert sum(unit.num_rows for unit in units) == 10
+    with pytest.raises(DataError, match='no column "utterance_id"'):
+        input_units(str(tmp_path), Config())
 
 
 def test_row_groups_of_any_size_are_covered(tmp_path: Path) -> None:
