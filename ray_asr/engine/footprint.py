@@ -98,20 +98,9 @@ def measure_footprint(
         gpu_memory_gb=device_gb,
         gpu_gb_per_padded_s=device_per_s,
         load_s=load_s,
-        parameters=_parameters(engine),
+        parameters=engine.parameters,
         precision=engine.precision,
     )
-
-
-def _parameters(engine: FunASREngine) -> int:
-    """Of the recognizer; 8-bit layers have theirs packed out of sight."""
-    from ray_asr.engine.precision import Int8Linear
-
-    model = engine._asr.model
-    packed = [m for m in model.modules() if isinstance(m, Int8Linear)]
-    shown = sum(parameter.numel() for parameter in model.parameters())
-    biases = sum(m.bias.numel() for m in packed if m.bias is not None)
-    return shown + biases + sum(m.in_features * m.out_features for m in packed)
 
 
 def _batch(padded_s: float) -> list[Waveform]:

@@ -59,6 +59,7 @@ class FunASREngine:
         self._recognizer: Any = None
         self._features: Any = None
         self.precision = "fp32"
+        self.parameters = 0  # of the recognizer
 
     def load(self) -> None:
         config = self._config
@@ -96,6 +97,7 @@ class FunASREngine:
         from ray_asr.engine.recognizers import batch_recognizer
 
         config, auto = self._config, self._asr
+        self.parameters = sum(parameter.numel() for parameter in auto.model.parameters())
         silence_padding(auto.model)
         frontend = auto.kwargs.get("frontend")
         if FeatureExtractor.supports(frontend):
@@ -107,6 +109,8 @@ class FunASREngine:
             bring_to(auto.model, self.precision)
             fuse_attention(auto.model)
             self._features = FeatureExtractor(frontend, config.device)
+            # Kernels are compiled or chosen in the first batch: that is loading too.
+            self.recognize([np.zeros(SAMPLE_RATE_HZ, np.float32)] * 2)
 
     def _prepare_vad(self) -> None:
         from ray_asr.engine.vad import FsmnVad

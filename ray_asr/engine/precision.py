@@ -1,6 +1,7 @@
 """In which numbers a recognizer computes: which suits a device, and how a model is brought to it.
 
-Owns the choice, the int8 layers and the half-precision casts. Must not know Ray, Parquet or audio.
+Owns the choice, which layers are replaced, and the half-precision casts. Must not know Ray, Parquet
+or audio.
 
 FunASR's own ways are not used: its `bf16` casts the weights but not the features, its autocast
 breaks in CIF, and either lets a predictor sum its weights, and positions be counted, in half
@@ -14,13 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ray_asr.engine import int8, packed_linear
+from ray_asr.engine.sanm_int8 import fuse_layers
 from ray_asr.errors import ConfigError
 
 FP32, BF16, FP16, INT8 = "fp32", "bf16", "fp16", "int8"
 _HALF = {BF16: torch.bfloat16, FP16: torch.float16}
-# Seven bits of an activation: with eight, AVX2's 16-bit sums of two products overflow.
-_LARGEST = 63
-_ZERO_POINT = 64
 _LAYERS = ("EncoderLayer", "DecoderLayer")
 _KEPT_WIDE = ("output_layer", "hotword_output_layer", "ctc_lo")
 
@@ -42,25 +42,27 @@ def choose(precision: str, device: str, batched: bool) -> tuple[str, str]:
         if not batched:
             return FP32, "FunASR's own inference is held to float32"
         if not on_gpu:
-            if _int8_engine():
-                return INT8, "8-bit weights and activations are about twice float32 on a CPU"
+            if int8.is_supported():
+                return INT8, "8-bit weights and activations are the fastest on a CPU"
             return FP32, "this build of torch has no 8-bit kernels for this CPU"
         if torch.cuda.get_device_capability()[0] >= 8:
             return BF16, "the GPU has bfloat16 units, and bfloat16 cannot overflow"
         return FP16, "the GPU has float16 units but none for bfloat16"
+    if precision == INT8 and on_gpu:
+        raise ConfigError('engine.precision is int8, which is for CPUs: use "bf16" or "auto".')
+    if precision in _HALF and not on_gpu:
+        raise ConfigError(
+            f'engine.precision is {precision}, which is for GPUs: use "int8" or "auto" on a CPU.'
+        )
     if precision != FP32 and not batched:
         raise ConfigError(
             f'engine.precision is {precision}, but this model class runs in fp32 only: use "auto".'
         )
-    if precision == INT8 and not _int8_engine():
+    if precision == INT8 and not int8.is_supported():
         raise ConfigError(
             'engine.precision is int8, but this torch has no 8-bit kernels: use "fp32".'
         )
     return precision, "as configured"
-
-
-def _int8_engine() -> bool:
-    return bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
 
 
 def bring_to(model: nn.Module, precision: str) -> None:
@@ -70,7 +72,9 @@ def bring_to(model: nn.Module, precision: str) -> None:
     largest number is the token) stay in float32.
     """
     layers = [m for m in model.modules() if type(m).__name__.startswith(_LAYERS)]
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     if precision == INT8:
+        fuse_layers(model)
         for layer in layers:
             _quantize(layer)
     elif precision in _HALF:
@@ -84,6 +88,11 @@ def bring_to(model: nn.Module, precision: str) -> None:
                 module.register_forward_pre_hook(_cast_to(torch.float32))
         for layer in layers:
             layer.register_forward_pre_hook(_cast_to(dtype))
+    if precision in (FP32, INT8) and on_cpu and packed_linear.is_worth_it():
+        for layer in layers:
+            packed_linear.pack_linears(layer)
+        for module in list(model.modules()):
+            packed_linear.pack_linears(module, _KEPT_WIDE)
 
 
 def _cast_to(dtype: torch.dtype) -> Any:
@@ -106,35 +115,7 @@ def _cast_to(dtype: torch.dtype) -> Any:
 def _quantize(module: nn.Module) -> None:
     for name, child in module.named_children():
         if type(child) is nn.Linear:
-            setattr(module, name, Int8Linear(child))
+            if child.weight.numel():  # a fused layer has taken them
+                setattr(module, name, int8.Int8Linear(child))
         else:
             _quantize(child)
-
-
-class Int8Linear(nn.Module):
-    """A linear layer with 8-bit weights (a scale for each output) and 7-bit activations.
-
-    Each row of activations has a scale of its own. With one scale for all, as dynamic quantization
-    otherwise has it, what an utterance gives would hang on what else is in its batch.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach()
-        scales = weight.abs().amax(1).clamp_min(1e-12).double() / 127
-        zeros = torch.zeros(len(scales), dtype=torch.long)
-        quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
-        self.bias: torch.Tensor | None
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Outputs `(..., out_features)` of inputs `(..., in_features)`, both float32."""
-        largest = inputs.amax(-1, keepdim=True)
-        scales = torch.maximum(largest, inputs.amin(-1, keepdim=True).neg_())
-        scales = scales.clamp_min_(1e-12).mul_(1 / _LARGEST)
-        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            inputs / scales, 1.0, _ZERO_POINT, self._packed
-        ).mul_(scales)
-        return products if self.bias is None else products.add_(self.bias)

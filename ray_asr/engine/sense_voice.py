@@ -60,7 +60,7 @@ class SenseVoiceRecognizer:
         speech = torch.cat([queries.expand(len(features), -1, -1).to(features), features], 1)
         frames = (lengths + _QUERIES).tolist()
         hidden, _ = model.encoder(speech, (lengths + _QUERIES).to(features.device))
-        scores = model.ctc.log_softmax(hidden.to(next(model.ctc.parameters()).dtype)).float()
+        scores = model.ctc.log_softmax(hidden.float())
         if self._without_unknown_emotion:
             scores[:, :, model.emo_dict["unk"]] = -float("inf")
         best = scores.argmax(-1)

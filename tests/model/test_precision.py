@@ -16,8 +16,10 @@ from ray_asr.config import EngineConfig
 from ray_asr.corpus.audio import decode
 from ray_asr.demo import speech_folder
 from ray_asr.engine.funasr_engine import FunASREngine
+from ray_asr.engine.int8 import Int8Linear
 from ray_asr.engine.loading import load_auto_model
-from ray_asr.engine.precision import Int8Linear, bring_to, choose
+from ray_asr.engine.packed_linear import PackedLinear
+from ray_asr.engine.precision import bring_to, choose
 from ray_asr.engine.recognizers import batch_recognizer
 from ray_asr.errors import ConfigError
 from ray_asr.job.batching import group_by_padded_seconds, scatter
@@ -119,10 +121,12 @@ def test_predictors_positions_and_output_layers_stay_in_float32(tmp_path: Path) 
         model: Any = load_auto_model(folder, "model", device="cpu", ncpu=1).model
         bring_to(model, precision)
         assert {p.dtype for p in model.predictor.parameters()} == {torch.float32}
-        assert model.decoder.output_layer.weight.dtype == torch.float32
+        outputs = model.decoder.output_layer
+        assert isinstance(outputs, PackedLinear) or outputs.weight.dtype == torch.float32
         assert not any(isinstance(m, Int8Linear) for m in model.predictor.modules())
-        layer = model.encoder.encoders[0].feed_forward.w_1
-        assert isinstance(layer, Int8Linear) or layer.weight.dtype == torch.bfloat16
+        weight = model.encoder.encoders[0].feed_forward.w_1.weight
+        # In 8 bits a layer as a whole computes, and has taken the weights.
+        assert weight.dtype == torch.bfloat16 if precision == "bf16" else not weight.numel()
 
 
 def test_an_int8_row_does_not_hang_on_the_rows_beside_it() -> None:
@@ -146,3 +150,6 @@ def test_what_cannot_be_computed_is_refused_and_auto_falls_back() -> None:
     assert choose("fp32", "cuda", batched=False) == ("fp32", "as configured")
     with pytest.raises(ConfigError, match='use "auto"'):
         choose("int8", "cpu", batched=False)
+    for precision, device in (("fp16", "cpu"), ("bf16", "cpu"), ("int8", "cuda")):
+        with pytest.raises(ConfigError, match="use "):
+            choose(precision, device, batched=True)

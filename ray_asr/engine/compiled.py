@@ -1,0 +1,31 @@
+"""Python loops as machine code.
+
+Owns how they are compiled and kept. Must not know what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator: machine code for this processor that lets go of Python's lock.
+
+    It is kept on disk for the next process, beside the source or in the user's cache, where a
+    folder lets it.
+
+    Args:
+        fastmath: which of LLVM's liberties with floats the compiler has; True: all of them.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
+
+    def compile_(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder to write to
+            return numba.njit(**options)(function)
+
+    return compile_
