@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ray_asr.engine.mel import WINDOWS, LogMel, fft_length
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
 # What is on its way through a block fits a core's cache, or is small beside a GPU's memory.
-_CPU_BLOCK_FRAMES = 256
+_CPU_BLOCK_FRAMES = 512
 _GPU_BLOCK_FRAMES = 16_384
 # cuFFT plans each number of frames anew; so few numbers occur.
 _GPU_FRAMES_STEP = 1024
@@ -120,7 +121,16 @@ class FeatureExtractor:
 
     def frames(self, samples: int) -> int:
         """Output frames of a waveform of that many samples."""
-        return self._stacking.rows(self._fbank_frames(samples))
+        return self._stacking.rows(self.fbank_frames(samples))
+
+    def fbank_frames(self, samples: int) -> int:
+        """Frames of `frame_shift` of a waveform of that many samples."""
+        window = self._window_of(samples)
+        if not window:
+            return 0
+        if self._snip_edges:
+            return 1 + (samples - window) // self._shift
+        return (samples + self._shift // 2) // self._shift
 
     def __call__(self, waveforms: Sequence[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of all `waveforms`.
@@ -129,7 +139,18 @@ class FeatureExtractor:
             Features `(N, T, dim)` float32 on the device, T the longest, with zeros behind each
             utterance's end; lengths `(N,)` int64 on the host, in output frames.
         """
-        return self._extract(waveforms, self._stacking, self._cmvn)
+        lengths = [self.frames(len(waveform)) for waveform in waveforms]
+        features = torch.zeros(len(lengths), max(lengths, default=0), self.dim, device=self._device)
+        with self._threads():
+            for block in self._blocks([len(waveform) for waveform in waveforms], self._stacking):
+                rows = self._stacked_rows(block, waveforms)
+                for piece, of_piece in zip(block, rows, strict=True):
+                    place = features[piece.utterance, piece.first_row : piece.end_row]
+                    if self._cmvn is None:
+                        place.copy_(of_piece)
+                    else:
+                        torch.addcmul(self._cmvn[0], of_piece, self._cmvn[1], out=place)
+        return features, torch.tensor(lengths, dtype=torch.int64)
 
     def fbank(self, waveforms: Sequence[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel energies alone, neither stacked nor normalized.
@@ -138,7 +159,26 @@ class FeatureExtractor:
             Energies `(N, F, n_mels)` float32 on the device, F the longest, with zeros behind each
             utterance's end; lengths `(N,)` int64 on the host, in frames of `frame_shift`.
         """
-        return self._extract(waveforms, _Stacking(1, 1), None)
+        lengths = [self.fbank_frames(len(waveform)) for waveform in waveforms]
+        energies = torch.zeros(
+            len(lengths), max(lengths, default=0), self._n_mels, device=self._device
+        )
+        self.fbank_into(waveforms, [energies[i, :count] for i, count in enumerate(lengths)])
+        return energies, torch.tensor(lengths, dtype=torch.int64)
+
+    def fbank_into(self, waveforms: Sequence[Waveform], places: Sequence[torch.Tensor]) -> None:
+        """Log-mel energies of each waveform into its place.
+
+        Args:
+            waveforms: `(S,)` each.
+            places: `(F, n_mels)` float32 on the device each, F the waveform's `fbank_frames`.
+        """
+        with self._threads():
+            for block in self._blocks([len(waveform) for waveform in waveforms], _Stacking(1, 1)):
+                energies, slots = self._energies(block, waveforms)
+                for piece, slot in zip(block, slots, strict=True):
+                    rows = energies[slot : slot + piece.end_row - piece.first_row]
+                    places[piece.utterance][piece.first_row : piece.end_row].copy_(rows)
 
     def _window_of(self, samples: int) -> int:
         """Samples in a frame of a waveform of that many samples; 0 where no frame can be."""
@@ -148,33 +188,8 @@ class FeatureExtractor:
             return 0
         return samples
 
-    def _fbank_frames(self, samples: int) -> int:
-        window = self._window_of(samples)
-        if not window:
-            return 0
-        if self._snip_edges:
-            return 1 + (samples - window) // self._shift
-        return (samples + self._shift // 2) // self._shift
-
-    def _extract(
-        self,
-        waveforms: Sequence[Waveform],
-        stacking: _Stacking,
-        cmvn: tuple[torch.Tensor, torch.Tensor] | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = [stacking.rows(self._fbank_frames(len(waveform))) for waveform in waveforms]
-        shape = (len(lengths), max(lengths, default=0), self._n_mels * stacking.m)
-        features = torch.zeros(shape, device=self._device)
-        with contextlib.nullcontext() if self._on_gpu else _one_thread():
-            for block in self._blocks([len(waveform) for waveform in waveforms], stacking):
-                rows = self._rows(block, waveforms, stacking)
-                for piece, of_piece in zip(block, rows, strict=True):
-                    place = features[piece.utterance, piece.first_row : piece.end_row]
-                    if cmvn is None:
-                        place.copy_(of_piece)
-                    else:
-                        torch.addcmul(cmvn[0], of_piece, cmvn[1], out=place)
-        return features, torch.tensor(lengths, dtype=torch.int64)
+    def _threads(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._on_gpu else _one_thread()
 
     def _blocks(self, samples: Sequence[int], stacking: _Stacking) -> Iterator[list[_Piece]]:
         """All output frames, in pieces that are computed together."""
@@ -193,7 +208,7 @@ class FeatureExtractor:
     def _pieces(self, samples: Sequence[int], stacking: _Stacking) -> Iterator[_Piece]:
         step = max(1, self._block_frames // stacking.n)
         for utterance, count in enumerate(samples):
-            frames = self._fbank_frames(count)
+            frames = self.fbank_frames(count)
             rows = stacking.rows(frames)
             for first_row in range(0, rows, step):
                 end_row = min(first_row + step, rows)
@@ -213,35 +228,41 @@ class FeatureExtractor:
         samples = (piece.end_frame - piece.first_frame - 1) * self._shift + piece.window
         return -(-samples // self._shift)
 
-    def _rows(
-        self, block: Sequence[_Piece], waveforms: Sequence[Waveform], stacking: _Stacking
+    def _stacked_rows(
+        self, block: Sequence[_Piece], waveforms: Sequence[Waveform]
     ) -> tuple[torch.Tensor, ...]:
-        """Stacked frames of each piece `(rows, m * n_mels)`, on the device.
+        """Stacked frames of each piece `(rows, dim)`, on the device."""
+        energies, slots = self._energies(block, waveforms)
+        index = np.concatenate(
+            [
+                _stacked(piece, self._stacking) + slot
+                for piece, slot in zip(block, slots, strict=True)
+            ]
+        )
+        rows = energies.index_select(0, self._to_device(self._pinned(index)))
+        return rows.view(-1, self.dim).split([piece.end_row - piece.first_row for piece in block])
+
+    def _energies(
+        self, block: Sequence[_Piece], waveforms: Sequence[Waveform]
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Log-mel energies `(frames, n_mels)` on the device, and where each piece's begin.
 
         The pieces' samples lie behind each other, each from a multiple of the frame shift on: so
         the frames of all are equally spaced. Those across two pieces are computed and not used.
         """
         window = block[0].window
-        slots = np.cumsum([0, *(self._slots(piece) for piece in block)])
-        frames = int(slots[-2]) + block[-1].end_frame - block[-1].first_frame
+        *slots, end = accumulate((self._slots(piece) for piece in block), initial=0)
+        frames = slots[-1] + block[-1].end_frame - block[-1].first_frame
         if self._on_gpu:
             frames = -(-frames // _GPU_FRAMES_STEP) * _GPU_FRAMES_STEP
         staged = torch.empty(
-            max((frames - 1) * self._shift + window, int(slots[-1]) * self._shift),
-            pin_memory=self._on_gpu,
+            max((frames - 1) * self._shift + window, end * self._shift), pin_memory=self._on_gpu
         )
-        for piece, slot in zip(block, slots, strict=False):
+        for piece, slot in zip(block, slots, strict=True):
             samples = self._samples(piece, waveforms[piece.utterance])
-            start = int(slot) * self._shift
+            start = slot * self._shift
             staged.numpy()[start : start + len(samples)] = samples
-        energies = self._log_mel(window)(self._to_device(staged), frames)
-        index = np.concatenate(
-            [_stacked(piece, stacking) + slot for piece, slot in zip(block, slots, strict=False)]
-        )
-        rows = energies.index_select(0, self._to_device(self._pinned(index)))
-        return rows.view(-1, stacking.m * self._n_mels).split(
-            [piece.end_row - piece.first_row for piece in block]
-        )
+        return self._log_mel(window)(self._to_device(staged), frames), slots
 
     def _samples(self, piece: _Piece, waveform: Waveform) -> Waveform:
         """The samples under a piece's frames; a waveform is mirrored where frames reach past it.

@@ -11,6 +11,7 @@ triangles on the mel scale, and energies are floored at the float32 epsilon.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,9 @@ def mel_filters(n_mels: int, n_fft: int, sample_rate_hz: int) -> npt.NDArray[np.
 class LogMel:
     """Samples to log-mel energies, for one length of frame.
 
-    Up to the Fourier transform in float32 and in Kaldi's order of steps, each rounded by itself:
+    In float32, and up to the Fourier transform in Kaldi's order of steps, each rounded by itself:
     what rounding leaves in a band without sound is then the same here as there, and a constant
-    becomes silence. The transform is in float64, so that only Kaldi's own error remains.
+    becomes silence. On a CPU the passes around the transform are compiled (`mel_kernels`).
 
     Args:
         window: samples of a frame.
@@ -108,6 +109,13 @@ class LogMel:
             _band(filters, range(first, min(first + width, n_mels)), device)
             for first in range(0, n_mels, width)
         ]
+        self._kernels: Any = None
+        if device.type == "cpu":
+            # Loaded where it is used: it takes half a second, and is ready before the first batch.
+            from ray_asr.engine import mel_kernels
+
+            self._kernels = mel_kernels
+            self(torch.zeros(window), 1)
 
     def __call__(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
         """The energies of frames that start at samples 0, `shift`, 2 `shift`, ...
@@ -119,23 +127,36 @@ class LogMel:
         Returns:
             `(frames, n_mels)` float32, natural logarithms.
         """
-        window = self._window
-        overlapping = samples.as_strided((frames, window), (self._shift, 1))
-        centred = overlapping - overlapping.sum(1, keepdim=True).div_(self._divisor)
-        lowered = centred * PREEMPHASIS
-        # The first sample stands in for the one before it.
-        emphasized = torch.empty_like(centred)
-        torch.sub(centred[:, 1:], lowered[:, :-1], out=emphasized[:, 1:])
-        torch.sub(centred[:, :1], lowered[:, :1], out=emphasized[:, :1])
-        padded = samples.new_empty((frames, self._n_fft), dtype=torch.float64)
-        padded[:, window:] = 0.0
-        padded[:, :window] = emphasized.mul_(self._weights)
-        # Squares of real and imaginary parts side by side; the filters add them.
-        power = torch.view_as_real(torch.fft.rfft(padded)).flatten(1).float().square_()
+        power = (self._power_compiled if self._kernels else self._power)(samples, frames)
         energies = samples.new_empty(frames, self._n_mels)
         for bins, mels, filters in self._bands:
             torch.mm(power[:, bins], filters, out=energies[:, mels])
         return energies.clamp_min_(_ENERGY_FLOOR).log_()
+
+    def _power(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
+        """Power spectra `(frames, n_fft // 2 + 1)` by torch's own operations, on any device."""
+        window = self._window
+        overlapping = samples.as_strided((frames, window), (self._shift, 1))
+        centred = overlapping - overlapping.sum(1, keepdim=True).div_(self._divisor)
+        lowered = centred * PREEMPHASIS
+        padded = samples.new_empty(frames, self._n_fft)
+        padded[:, window:] = 0.0
+        # The first sample stands in for the one before it.
+        torch.sub(centred[:, 1:], lowered[:, :-1], out=padded[:, 1:window])
+        torch.sub(centred[:, :1], lowered[:, :1], out=padded[:, :1])
+        padded[:, :window] *= self._weights
+        return torch.view_as_real(torch.fft.rfft(padded)).square_().sum(-1)
+
+    def _power_compiled(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
+        """The same, `(frames, n_fft // 2)`, in one pass before the transform and one after."""
+        padded = samples.new_empty(frames, self._n_fft)
+        self._kernels.windowed_frames(
+            samples.numpy(), self._shift, self._weights.numpy(), padded.numpy()
+        )
+        spectra = torch.view_as_real(torch.fft.rfft(padded)).flatten(1)
+        power = samples.new_empty(frames, self._n_fft // 2)
+        self._kernels.power_spectra(spectra.numpy(), power.numpy())
+        return power
 
 
 def _on(device: torch.device, values: npt.NDArray[np.float64]) -> torch.Tensor:
@@ -145,9 +166,8 @@ def _on(device: torch.device, values: npt.NDArray[np.float64]) -> torch.Tensor:
 def _band(
     filters: npt.NDArray[np.float64], mels: range, device: torch.device
 ) -> tuple[slice, slice, torch.Tensor]:
-    """Neighbouring filters: columns of the squares, columns of the energies, the weights."""
+    """Neighbouring filters: bins, columns of the energies, the weights."""
     columns = slice(mels.start, mels.stop)
     reached = np.flatnonzero(filters[:, columns].any(axis=1))
     bins = slice(int(reached[0]), int(reached[-1]) + 1)
-    weights = np.repeat(filters[bins, columns], 2, axis=0)
-    return slice(2 * bins.start, 2 * bins.stop), columns, _on(device, weights)
+    return bins, columns, _on(device, filters[bins, columns])

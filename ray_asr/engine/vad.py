@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,11 @@ class FsmnVad:
         frontend = settings["frontend"]
         device = next(auto.model.parameters()).device
         self._features = FeatureExtractor(frontend, str(device))
-        self._scores = SilenceScores(auto.model.encoder, options.sil_pdf_ids)
+        self._scores = SilenceScores(
+            auto.model.encoder, options.sil_pdf_ids, frontend.lfr_m, frontend.cmvn
+        )
+        self._device = device
+        self._n_mels = int(frontend.n_mels)
         self._piece = _CPU_PIECE_SAMPLES if device.type == "cpu" else _GPU_PIECE_SAMPLES
         self._left = (frontend.lfr_m - 1) // 2
         self._right = frontend.lfr_m - 1 - self._left
@@ -101,26 +106,42 @@ class FsmnVad:
 
     def _groups(self, samples: Sequence[int]) -> Iterator[list[int]]:
         """Recordings that are heard together, long ones alone."""
-        frames = [self._features.frames(count) for count in samples]
         group: list[int] = []
-        for i in sorted((i for i, count in enumerate(frames) if count), key=frames.__getitem__):
-            if group and (len(group) + 1) * frames[i] > self._scores.block_frames:
+        room = self._piece
+        for i, count in enumerate(samples):
+            if group and count > room:
                 yield group
-                group = []
+                group, room = [], self._piece
             group.append(i)
+            room -= count
         if group:
             yield group
 
     def _detect_group(self, waveforms: Sequence[Waveform]) -> list[list[tuple[int, int]]]:
         if len(waveforms) == 1:
             return [self.stream().accept(waveforms[0], is_final=True)]
-        features, lengths = self._features(waveforms)
-        scores = self._scores(features, self._scores.memory(len(waveforms))).cpu().numpy()
+        counts = [self._features.fbank_frames(len(waveform)) for waveform in waveforms]
+        lengths = [count + self._left + self._right + self._scores.gap for count in counts]
+        *starts, end = accumulate(lengths, initial=0)
+        rows = torch.zeros(end, self._n_mels, device=self._device)
+        keep = torch.zeros(end - self._left - self._right, 1)
+        places = [
+            rows[start + self._left : start + self._left + count]
+            for start, count in zip(starts, counts, strict=True)
+        ]
+        self._features.fbank_into(waveforms, places)
+        for start, place in zip(starts, places, strict=True):
+            count = len(place)
+            if count:
+                rows[start : start + self._left] = place[0]
+                rows[start + self._left + count :][: self._right] = place[-1]
+                keep[start : start + count] = 1.0
+        scores = self._scores(rows, self._scores.memory(), keep.to(self._device)).cpu().numpy()
         return [
             Decision(self._rules).accept(
-                self._speech(scores[i, :length]), self._borders(0, len(waveforms[i])), True
+                self._speech(scores[start : start + count]), self._borders(0, len(waveform)), True
             )
-            for i, length in enumerate(lengths.tolist())
+            for start, count, waveform in zip(starts, counts, waveforms, strict=True)
         ]
 
     def _speech(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -144,10 +165,10 @@ class VadStream:
     def __init__(self, vad: FsmnVad) -> None:
         self._vad = vad
         self._decision = Decision(vad._rules)
-        self._memory = vad._scores.memory(1)
+        self._memory = vad._scores.memory()
         self._samples = 0  # that have come
-        self._frames = 0  # that are decided
-        self._waiting = np.zeros(0, np.float32)  # from the first frame that is still needed on
+        self._frames = 0  # whose energies are known
+        self._waiting = np.zeros(0, np.float32)  # from the next frame's first sample on
 
     def accept(self, samples: Waveform, is_final: bool) -> list[tuple[int, int]]:
         """The segments that this piece completes.
@@ -171,19 +192,25 @@ class VadStream:
         known = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
         borders = vad._borders(self._samples, self._samples + len(samples))
         self._samples += len(samples)
-        frames = vad._features.frames(self._samples)
-        ready = frames if is_final else max(self._frames, frames - vad._right)
-        first = max(0, self._frames - vad._left)
-        speech = np.zeros(0, np.bool_)
-        if ready > self._frames:
-            features, _ = vad._features([known])
-            features = features[:, self._frames - first : ready - first]
-            speech = vad._speech(vad._scores(features, self._memory)[0].cpu().numpy())
-        found = self._decision.accept(speech, borders, is_final)
-        self._frames = ready
-        needed = max(0, ready - vad._left) - first
-        self._waiting = known[needed * vad._shift :].copy()
-        return found
+        scores = vad._scores(self._rows(known, is_final), self._memory)
+        return self._decision.accept(vad._speech(scores.cpu().numpy()), borders, is_final)
+
+    def _rows(self, known: Waveform, is_final: bool) -> torch.Tensor:
+        """Energies of the frames that are whole, with the recording's edges, for the network."""
+        vad = self._vad
+        count = vad._features.fbank_frames(len(known))
+        before = vad._left if count and not self._frames else 0
+        self._frames += count
+        self._waiting = known[count * vad._shift :].copy()
+        after = vad._right if is_final and self._frames else 0
+        rows = torch.empty(before + count + after, vad._n_mels, device=vad._device)
+        energies = rows[before : before + count]
+        vad._features.fbank_into([known], [energies])
+        if before:
+            rows[:before] = energies[0]
+        if after:
+            rows[before + count :] = energies[-1] if count else self._memory[0][-1]
+        return rows
 
 
 def _chunk_ms(settings: Mapping[str, Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from ray_asr.corpus.audio import decode
-from ray_asr.demo import model_folder, speech_folder
+from ray_asr.demo import speech_folder
+from ray_asr.engine import vad_scores
+from ray_asr.engine.features import FeatureExtractor
 from ray_asr.engine.loading import load_auto_model
+from ray_asr.engine.untrained_vad import PUBLISHED_ENCODER, build_untrained_vad
 from ray_asr.engine.vad import FsmnVad
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
 MINUTE = 60 * SAMPLE_RATE_HZ
-# The published fsmn-vad.
-PUBLISHED = {
-    "input_dim": 400, "input_affine_dim": 140, "fsmn_layers": 4, "linear_dim": 250,
-    "proj_dim": 128, "lorder": 20, "rorder": 0, "lstride": 1, "rstride": 0,
-    "output_affine_dim": 140, "output_dim": 248,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,29 +43,7 @@ def embedded() -> Any:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The published architecture with weights that find speech at random, for seconds or none."""
-    return load(str(random_model(tmp_path_factory.mktemp("vad"), PUBLISHED)))
-
-
-def random_model(folder: Path, encoder: dict[str, int]) -> Path:
-    from funasr import AutoModel  # noqa: F401 - registers the classes
-    from funasr.register import tables
-
-    config = yaml.safe_load((model_folder("vad_model") / "config.yaml").read_text())
-    del config["max_end_silence_time"]  # FunASR then makes it shorter from chunk to chunk
-    config["model_conf"] |= {"max_single_segment_time": 60_000}
-    config["encoder_conf"] = encoder
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    shutil.copy(model_folder("vad_model") / "am.mvn", folder)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        network = tables.encoder_classes["FSMN"](**encoder)
-        for parameter in network.parameters():
-            parameter *= 1.6 if parameter.ndim > 1 else 1.0
-        network.out_linear2.linear.weight[0] *= 20
-        network.out_linear2.linear.bias[0] += 4.2
-    weights = {f"encoder.{name}": weight for name, weight in network.state_dict().items()}
-    torch.save(weights, folder / "model.pt")
-    return folder
+    return load(str(build_untrained_vad(tmp_path_factory.mktemp("vad"))))
 
 
 def theirs(auto: Any, waveform: Waveform) -> list[tuple[int, int]]:
@@ -96,6 +69,53 @@ def joined(speech: list[Waveform]) -> Waveform:
         pause = rng.standard_normal(int(rng.uniform(0, 3) * SAMPLE_RATE_HZ))
         parts.append((pause * rng.choice([0.0, 1e-4, 1e-2])).astype(np.float32))
     return np.concatenate(parts)
+
+
+def scores(vad: FsmnVad, waveforms: list[Waveform]) -> list[torch.Tensor]:
+    """The probabilities of silence that `detect` decides from, by recording."""
+    found: list[torch.Tensor] = []
+    decide = vad._speech
+
+    def listen(of_recording: np.ndarray) -> np.ndarray:
+        found.append(torch.from_numpy(of_recording.copy()))
+        return decide(of_recording)
+
+    vad._speech = listen  # type: ignore[method-assign]
+    vad.detect(waveforms)
+    vad._speech = decide  # type: ignore[method-assign]
+    return found
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_probabilities_are_the_encoders_in_packed_layers_and_plain_ones(
+    embedded: Any,
+    published: Any,
+    speech: list[Waveform],
+    packed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if packed and not vad_scores.is_worth_it():
+        pytest.skip("this processor has no use for packed layers")
+    monkeypatch.setattr(vad_scores, "is_worth_it", lambda: packed)
+    for auto in (embedded, published):
+        vad = FsmnVad(auto)
+        for waveform in speech[::20]:
+            features, _ = FeatureExtractor(auto.kwargs["frontend"])([waveform])
+            with torch.inference_mode():
+                expected = auto.model.encoder(features, {})[0][:, auto.model.vad_opts.sil_pdf_ids]
+            found = torch.cat(scores(vad, [waveform]))
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_what_is_heard_together_has_the_probabilities_of_each_alone(
+    embedded: Any, published: Any, speech: list[Waveform]
+) -> None:
+    waveforms = [waveform[: 1000 + 7000 * (i % 5)] for i, waveform in enumerate(speech[:40])]
+    for auto in (embedded, published):
+        vad = FsmnVad(auto)
+        alone = [scores(vad, [waveform])[0] for waveform in waveforms]
+        for found, expected in zip(scores(vad, waveforms), alone, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_every_embedded_recording_has_funasrs_segments(
@@ -230,5 +250,5 @@ def test_settings_that_are_not_understood_are_left_to_funasr(options: dict[str, 
 
 
 def test_a_network_that_looks_ahead_is_left_to_funasr(tmp_path: Path) -> None:
-    ahead = {**PUBLISHED, "rorder": 2, "rstride": 1}
-    assert not FsmnVad.supports(load(str(random_model(tmp_path, ahead))))
+    ahead = {**PUBLISHED_ENCODER, "rorder": 2, "rstride": 1}
+    assert not FsmnVad.supports(load(str(build_untrained_vad(tmp_path, ahead))))
