@@ -59,7 +59,7 @@ class PolicyOptions:
     least: int = 1
     most: int = 0
     start: int = 0
-    knee_share: float = 0.3
+    knee_share: float = 0.28
     slack: float = 0.025
     trial_cost: float = 0.015
     pay_share: float = 0.5

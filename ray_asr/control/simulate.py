@@ -35,6 +35,8 @@ class SimulationOptions:
     def __post_init__(self) -> None:
         if self.workloads < 1:
             raise ConfigError(f"{self.workloads} workloads were asked for: ask for 1 or more.")
+        if self.price_per_actor_hour < 0:
+            raise ConfigError(f"the price is {self.price_per_actor_hour:g}: use 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)

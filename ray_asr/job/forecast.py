@@ -73,6 +73,8 @@ def forecast(
         PlanError: the cluster cannot hold what is asked for.
     """
     options = options or ForecastOptions()
+    if options.audio_hours < 0:
+        raise ConfigError(f"audio_hours is {options.audio_hours:g}: use more than 0.")
     if sum((source is not None, bool(options.run), options.audio_hours > 0)) != 1:
         raise ConfigError("name one job: an input, a finished run, or its audio-hours.")
     if not config.control.baseline:

@@ -140,6 +140,7 @@ def test_the_command_line_predicts_and_says_what_is_wrong(
         (["--audio-hours", "2", "--nodes", "3", "--price-per-actor-hour", "1", *named], 0, "cost"),
         (["--run", run], 2, "run `ray-asr tune`"),
         (["--audio-hours", "2", "--nodes", "-3", *named], 2, "nodes is -3"),
+        (["--audio-hours", "-2", *named], 2, "audio_hours is -2"),
         (["--run", str(tmp_path), *named], 3, "not the folder of a finished run"),
         (["--audio-hours", "2", "--set", "control.min_actors=9", *named], 4, "at least 9 actors"),
     ]:

@@ -42,6 +42,11 @@ def test_without_a_price_there_is_no_column_of_costs() -> None:
     assert "cost" not in run_simulation(SimulationOptions(workloads=1)).table()
 
 
+def test_a_price_below_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="price is -1"):
+        SimulationOptions(price_per_actor_hour=-1.0)
+
+
 def test_no_workloads_is_refused() -> None:
     with pytest.raises(ConfigError, match="ask for 1 or more"):
         SimulationOptions(workloads=0)
