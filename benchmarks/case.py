@@ -40,7 +40,8 @@ def decode(data: bytes) -> np.ndarray:
 
 def load(spec: dict[str, Any]) -> Any:
     """FunASR's AutoModel; `ncpu` only where the case says so, else FunASR's default of 4."""
-    from funasr import AutoModel
+    with contextlib.redirect_stdout(io.StringIO()):  # its notice of a tool that nothing needs here
+        from funasr import AutoModel
 
     options: dict[str, Any] = {"model": spec["model"], "device": spec["device"]}
     for name in ("vad_model", "punc_model"):

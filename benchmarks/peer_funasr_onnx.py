@@ -8,7 +8,9 @@ it would decode with librosa; here it is handed the arrays, which costs it less.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import shutil
 import subprocess
@@ -22,7 +24,9 @@ from case import decode, finish, read_spec
 
 def export(model: Path, folder: Path) -> None:
     import torch
-    from funasr import AutoModel
+
+    with contextlib.redirect_stdout(io.StringIO()):  # its notice of a tool that nothing needs here
+        from funasr import AutoModel
 
     torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
     writing = folder.with_name(f"{folder.name}.writing")

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import io
 import logging
 import pickle
 import random
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,30 @@ import numpy as np
 
 from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, model_folder
+from ray_asr.engine.model_files import digest, missing_files
 from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
 
 # What FunASR prints, and goes on with random weights.
 _COMPLAINT = re.compile("init_param does not exist|miss key in ckpt")
-_REQUIRED_FILES = ("config.yaml", "model.pt")
+# What it prints where a hub cannot be reached or does not know a name, and goes on without.
+_FETCHING = re.compile(r"^Download: .*? failed!: (.*)", re.M | re.S)
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\n()\"']+)")
+_MOST_SAID = 200
 
 logger = logging.getLogger(__name__)
 
 
-def resolve_model(name: str, kind: str) -> str:
+def resolve_model(name: str, kind: str, options: Mapping[str, Any] | None = None) -> str:
     """`name` as FunASR is to be given it: the embedded folder for "demo", else as it is.
 
     Args:
         name: the setting's value.
         kind: `model`, `vad_model` or `punc_model`.
+        options: what FunASR is given besides (`engine.funasr_options`).
 
     Raises:
-        ConfigError: a folder was named that does not hold a model.
+        ConfigError: a folder was named that does not hold a model with all its files.
     """
     folder = model_folder(kind) if name == DEMO else Path(name).expanduser()
     looks_local = name == DEMO or name.startswith((".", "/", "~")) or folder.is_dir()
@@ -50,41 +54,50 @@ def resolve_model(name: str, kind: str) -> str:
         return name
     if not folder.is_dir():
         raise ConfigError(f"engine.{kind}: there is no model folder {folder}; check the path.")
-    if (folder / "configuration.json").exists():
-        return str(folder)
-    missing = [file for file in _REQUIRED_FILES if not (folder / file).is_file()]
+    try:
+        missing = missing_files(folder, options or {})
+    except ValueError as error:
+        raise ConfigError(f"engine.{kind}: {error}; name a FunASR model folder.") from error
     if missing:
         raise ConfigError(
             f"engine.{kind}: {folder} has no {' and no '.join(missing)}; a FunASR model folder "
-            f"holds {', '.join(_REQUIRED_FILES)} and its token files."
+            "holds config.yaml, model.pt and what its configuration asks for: fetch it again, or "
+            "name another."
         )
     return str(folder)
 
 
-def model_identity(config: EngineConfig) -> tuple[str, str]:
-    """(model id, revision) of the recognizer, for the columns of the output.
+def model_revision(config: EngineConfig, kind: str) -> str:
+    """What tells a model from another of the same name; "" where none is named.
 
-    A model of a hub has the revision it was asked for. A folder has twelve hex digits over its
-    files' names and sizes and its configuration: other weights in the same architecture want
-    another folder name.
+    A model of a hub has the revision it was asked for, a folder twelve hex digits over its files.
+
+    Args:
+        config: names the models.
+        kind: `model`, `vad_model` or `punc_model`.
     """
-    folder = Path(resolve_model(config.model, "model"))
-    if not folder.is_dir():
-        return config.model, config.model_revision
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-        if file.suffix in (".yaml", ".json"):
-            digest.update(file.read_bytes())
-    return config.model, digest.hexdigest()[:12]
+    if not (name := getattr(config, kind)):
+        return ""
+    options = config.funasr_options if kind == "model" else None
+    folder = Path(resolve_model(name, kind, options))
+    return digest(folder) if folder.is_dir() else config.model_revision
+
+
+def model_identity(config: EngineConfig) -> tuple[str, str]:
+    """(model id, revision) of the recognizer, for the columns of the output."""
+    return config.model, model_revision(config, "model")
 
 
 @contextlib.contextmanager
 def _contained() -> Iterator[io.StringIO]:
     """Keep FunASR's prints, root-logger level and random seed from leaking out."""
+    import torch
+
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state = torch.random.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     said = io.StringIO()
     # A root logger that has a handler is left alone by the `logging.basicConfig` of FunASR.
     guard = logging.NullHandler()
@@ -99,8 +112,15 @@ def _contained() -> Iterator[io.StringIO]:
         root.setLevel(level)
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+        torch.random.set_rng_state(torch_state)
+        if on_gpus is None:  # they begin as they would have, with the seed of the CPU
+            torch.cuda.manual_seed_all(torch.initial_seed())
+        else:
+            torch.cuda.set_rng_state_all(on_gpus)
 
 
+# What loading raises for a name or folder that does not work, FunASR's own choice.
+_NOT_THERE = (OSError, AssertionError, KeyError, AttributeError, TypeError)
 # What a file that is damaged or of another architecture raises; a damaged pickle raises most.
 _DAMAGED = (
     RuntimeError, ValueError, LookupError, EOFError, ImportError, MemoryError,
@@ -114,6 +134,27 @@ def _give_back_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def _why(model: str, hub: str, said: str, error: BaseException) -> ConfigError | EngineFatalError:
+    """What keeps a model from loading, and what to do about it."""
+    if fetching := _FETCHING.search(said):
+        cause = _ERRNO.search(fetching[1])
+        reason = cause[1] if cause else fetching[1].partition("\n")[0][:_MOST_SAID].rstrip(".")
+        return ConfigError(
+            f"{model} could not be fetched from its hub, {hub} ({reason.strip()}): check the name "
+            "and the network, or name a folder that holds the model's files."
+        )
+    reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    if isinstance(error, _NOT_THERE):
+        return ConfigError(
+            f"{model} could not be loaded ({reason}); name a model of the hub that this machine "
+            "can reach, or a folder with config.yaml and model.pt."
+        )
+    return EngineFatalError(
+        f"{model} does not load ({reason}): its files are damaged, do not belong together, or are "
+        "of a class that this FunASR lacks; fetch them again, or name another model."
+    )
+
+
 def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: Any) -> Any:
     """A FunASR `AutoModel` of one model, with `ncpu` threads on `device`.
 
@@ -121,7 +162,7 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
         ConfigError: the model cannot be had as it was named.
         EngineFatalError: the device is missing, or files and architecture do not fit.
     """
-    resolved = resolve_model(name, kind)
+    resolved = resolve_model(name, kind, options)
     with _contained() as said:
         import torch
 
@@ -142,15 +183,9 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 trust_remote_code=False,
                 **options,
             )
-        # What loading raises for a name or folder that does not work, FunASR's own choice.
-        except (OSError, AssertionError, KeyError, AttributeError, TypeError) as error:
-            raise ConfigError(
-                f'engine.{kind}: the model "{name}" could not be loaded ({error}); name a model of '
-                "the hub that this machine can reach, or a folder with config.yaml and model.pt."
-            ) from error
-        except _DAMAGED as error:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise EngineFatalError(f'engine.{kind}: "{name}" does not load ({reason}).') from error
+        except (*_NOT_THERE, *_DAMAGED) as error:
+            hub = options.get("hub", "ms")
+            raise _why(f'engine.{kind}: the model "{name}"', hub, said.getvalue(), error) from error
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
     if complaints:
         raise EngineFatalError(

@@ -8,13 +8,14 @@ imported when a configuration names it. Must not know which models there are.
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import pkgutil
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,11 @@ logger = logging.getLogger(__name__)
 def auto_model() -> type[Any]:
     """FunASR's `AutoModel`, which imports the classes that a model names when it names them.
 
-    A FunASR that this process has imported already stays as it is.
+    A FunASR that this process has imported already stays as it is. What it prints meanwhile, of a
+    tool that is not needed here, goes nowhere.
     """
     if _PACKAGE not in sys.modules:
-        with _no_walk():
+        with _no_walk(), redirect_stdout(io.StringIO()):
             tables = importlib.import_module("funasr.register").tables
             for name in {*vars(tables), *vars(type(tables)), *(table for table, _ in registered())}:
                 if _TABLE.fullmatch(name):

@@ -1,21 +1,25 @@
-"""Model folders that would have the process do something else than compute."""
+"""What loading a model says, and what it leaves alone."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ray_asr.config import EngineConfig
 from ray_asr.demo import model_folder
 from ray_asr.engine.funasr_engine import FunASREngine
-from ray_asr.errors import EngineFatalError
+from ray_asr.engine.loading import load_auto_model
+from ray_asr.errors import ConfigError, EngineFatalError
 
 
 class Touch:
@@ -46,7 +50,7 @@ def test_code_in_a_weights_file_does_not_run(folder: Path, tmp_path: Path, writt
         torch.save(weights, folder / "model.pt")
     else:
         (folder / "model.pt").write_bytes(pickle.dumps(weights))
-    with pytest.raises(EngineFatalError, match="does not load"):
+    with pytest.raises(EngineFatalError, match=r"does not load .*fetch them again"):
         load(folder)
     assert not (tmp_path / "ran").exists()
 
@@ -65,3 +69,60 @@ def test_code_and_requirements_beside_a_model_are_left_alone(
     load(folder)
     assert not (tmp_path / "ran").exists()
     assert started == []
+
+
+@pytest.mark.parametrize("file", ["tokens.json", "am.mvn"])
+def test_a_folder_without_a_file_is_refused_before_anything_is_loaded(
+    folder: Path, file: str
+) -> None:
+    (folder / file).unlink()
+    with pytest.raises(ConfigError, match=rf"has no {file}"):
+        load(folder)
+
+
+def test_the_seed_that_funasr_sets_stays_inside(folder: Path) -> None:
+    def draws() -> tuple[float, float, float]:
+        return random.random(), np.random.random(), torch.rand(1).item()
+
+    drawn: list[tuple[float, float, float]] = []
+    for loading in (False, True):
+        random.seed(1)
+        np.random.seed(2)
+        torch.manual_seed(3)
+        if loading:
+            load_auto_model(str(folder), "model", device="cpu", ncpu=1)
+        drawn.append(draws())
+    assert drawn[0] == drawn[1]
+
+
+# In a process of its own: to be sure that a class is not there, all of FunASR is imported.
+_LOAD_BOTH = """
+import sys
+from ray_asr.engine.loading import load_auto_model
+from ray_asr.errors import RayAsrError
+for name in ("paraformer-zh", sys.argv[1]):
+    try:
+        load_auto_model(name, "model", device="cpu", ncpu=1, hub="hf")
+    except RayAsrError as error:
+        print(int(error.exit_code), error)
+"""
+
+
+def test_a_hub_that_cannot_be_reached_and_a_class_that_is_not_there_are_a_sentence_each(
+    folder: Path, tmp_path: Path
+) -> None:
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    (folder / "config.yaml").write_text(config.replace("model: Paraformer", "model: Nobodys"))
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", _LOAD_BOTH, str(folder)],
+        capture_output=True, text=True, env=environment, timeout=300, check=True,
+    )  # fmt: skip
+    unreached, unknown = ran.stdout.splitlines()
+    assert unreached.startswith(
+        '2 engine.model: the model "paraformer-zh" could not be fetched from its hub, hf ('
+    )
+    assert unreached.endswith("network, or name a folder that holds the model's files.")
+    assert unknown.startswith("1 engine.model: the model ")
+    assert "does not load (model 'Nobodys' is not registered)" in unknown
+    assert unknown.endswith("fetch them again, or name another model.")

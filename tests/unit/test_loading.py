@@ -8,7 +8,7 @@ import pytest
 
 from ray_asr.config import Config, EngineConfig, with_settings
 from ray_asr.engine import loading
-from ray_asr.engine.loading import model_identity, resolve_model
+from ray_asr.engine.loading import model_identity, model_revision, resolve_model
 from ray_asr.errors import ConfigError
 
 
@@ -62,6 +62,22 @@ def test_a_folder_without_its_files_is_refused_naming_them(tmp_path: Path, missi
 def test_an_empty_folder_is_refused_naming_all_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no config\.yaml and no model\.pt"):
         resolve_model(str(tmp_path), "model")
+
+
+def test_a_folder_without_what_its_configuration_asks_for_is_refused(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "mine", without="tokens.json")
+    (folder / "config.yaml").write_text("model: Paraformer\ntokenizer: CharTokenizer\n")
+    with pytest.raises(ConfigError, match=r"engine\.model: .* has no tokens\.json, which its Char"):
+        resolve_model(str(folder), "model")
+    tokens = {"tokenizer_conf": {"token_list": ["<unk>"]}}
+    assert resolve_model(str(folder), "model", tokens) == str(folder)
+
+
+def test_a_folder_whose_configuration_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "mine")
+    (folder / "config.yaml").write_text("model: [")
+    with pytest.raises(ConfigError, match=r"engine\.vad_model: .*config\.yaml cannot be read"):
+        resolve_model(str(folder), "vad_model")
 
 
 def test_a_folder_of_the_hubs_own_form_is_taken(tmp_path: Path) -> None:
@@ -122,14 +138,20 @@ def test_the_same_files_elsewhere_have_the_same_digest(tmp_path: Path) -> None:
     assert len(revisions) == 1
 
 
-def test_other_weights_sizes_or_settings_have_another_digest(tmp_path: Path) -> None:
+def test_other_weights_or_settings_have_another_digest(tmp_path: Path) -> None:
     model_in(tmp_path / "a")
     model_in(tmp_path / "b", weights=b"longer weights")
+    model_in(tmp_path / "f", weights=b"WEIGHTS")
     (model_in(tmp_path / "c") / "config.yaml").write_text("model: Paraformez\n")
     (model_in(tmp_path / "d") / "tokens.json").write_text("{}")
     (model_in(tmp_path / "e") / "seg_dict").write_text("")
-    revisions = {model_identity(engine(tmp_path / name))[1] for name in "abcde"}
-    assert len(revisions) == 5
+    revisions = {model_identity(engine(tmp_path / name))[1] for name in "abcdef"}
+    assert len(revisions) == 6
+
+
+def test_a_model_that_is_not_named_has_no_revision() -> None:
+    assert model_revision(engine("demo", vad_model=""), "vad_model") == ""
+    assert model_revision(engine("demo", punc_model="ct-punc"), "punc_model") == "master"
 
 
 def test_the_identity_of_a_folder_that_is_not_there_is_refused() -> None:
@@ -144,3 +166,38 @@ def test_naming_models_imports_no_model_library() -> None:
         "sys.exit(bool({'funasr', 'torch', 'ray'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+# --- what is said
+
+
+# As FunASR 1.4.16 prints it, with ModelScope's and Hugging Face's own words.
+_MS = (
+    "funasr version: 1.4.16.\nDownload: iic/x failed!: [E1020] Connection failed: "
+    "_DownloadHTTPSConnectionPool(host='modelscope.cn', port=443): Max retries exceeded with url: "
+    "/api/v1/models/iic/x/repo/files?Revision=master&Recursive=True (Caused by NameResolutionError"
+    "(\"_DownloadHTTPSConnection(host='modelscope.cn', port=443): Failed to resolve "
+    "'modelscope.cn' ([Errno -2] Name or service not known)\"))\n"
+)
+_HF = (
+    "Download: funasr/x failed!: Got: ConnectError: [Errno 111] Connection refused\nAn error "
+    "happened while trying to locate the files on the Hub.\n"
+)
+_LONG = "Download: a/b failed!: The model a/b does not exist on the hub.\nmore\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (_MS, "Name or service not known"),
+        (_HF, "Connection refused"),
+        (_LONG, "The model a/b does not exist on the hub"),
+    ],
+)
+def test_why_a_model_was_not_fetched_is_said_in_its_hubs_last_words(said: str, reason: str) -> None:
+    error = loading._why('engine.model: the model "x"', "ms", said, RuntimeError("not registered"))
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        f'engine.model: the model "x" could not be fetched from its hub, ms ({reason}): check the '
+        "name and the network, or name a folder that holds the model's files."
+    )
