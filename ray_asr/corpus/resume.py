@@ -64,7 +64,7 @@ def parts_done(
     names = {file.base_name for file in filesystem.get_file_info(pafs.FileSelector(path))}
     if JOB_FILE in names:
         _check_same(filesystem, path, _record(settings))
-        return frozenset(n for n in names if n.startswith("part-") and n.endswith(".parquet"))
+        return frozenset(filter(_is_part, names))
     foreign = sorted(name for name in names if not name.startswith((".", "_")))
     if foreign:
         raise DataError(
@@ -92,6 +92,21 @@ def claim_output(
             f"the output {path} cannot be made ({error}); name a folder that can be written."
         ) from error
     return done
+
+
+def release_output(filesystem: pafs.FileSystem, path: str) -> None:
+    """Give back an output without parts, so that a run of other settings may have it.
+
+    For a run that failed before it wrote any: what it had wrong is what the next one changes.
+    """
+    with contextlib.suppress(OSError):  # why the run failed is what a user should hear
+        names = {file.base_name for file in filesystem.get_file_info(pafs.FileSelector(path))}
+        if JOB_FILE in names and not any(map(_is_part, names)):
+            filesystem.delete_file(f"{path}/{JOB_FILE}")
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith("part-") and name.endswith(".parquet")
 
 
 def _record(settings: Mapping[str, Any]) -> dict[str, Any]:

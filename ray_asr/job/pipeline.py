@@ -13,19 +13,28 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.data import DataContext, Dataset
 from ray.exceptions import RayError
 
-from ray_asr.config import Config, deciding_settings, fingerprint
+from ray_asr.config import Config
 from ray_asr.control.plan import Plan
-from ray_asr.corpus.resume import claim_output, parts_done
-from ray_asr.corpus.units import Unit, bundle, list_units, open_filesystem
+from ray_asr.corpus.resume import claim_output, parts_done, release_output
+from ray_asr.corpus.units import Unit, bundle, input_units, open_filesystem
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import resolve_model
-from ray_asr.errors import TooManyFailuresError
+from ray_asr.errors import ConfigError, TooManyFailuresError
+from ray_asr.job.address import check_address, named_address
+from ray_asr.job.continuation import (
+    precision_of,
+    rows_of,
+    say_what_differs,
+    say_what_is_done,
+    settings_to_match,
+)
 from ray_asr.job.graph import (
     MakeEngine,
     chunks_of_bundles,
@@ -50,23 +59,38 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
     """Use the Ray that is there, or start one on this machine.
 
     Args:
-        address: a cluster's address; "local" starts one of its own; None takes what
-            `RAY_ADDRESS` or a running cluster offers, and starts one where there is none.
+        address: a cluster's address; "local" starts one of its own; None takes what `RAY_ADDRESS`
+            names, and starts one where it names none; "auto" also finds one on this machine.
         config: where it asks for a number of actors, one's own Ray has slots for them, whatever the
             machine has.
         local: what `ray.init` is given besides, where it starts one.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
     """
     if ray.is_initialized():
         return
+    address = named_address(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local" or (address is None and not os.environ.get("RAY_ADDRESS")):
+    if address == "local":
         # Reading takes a few percent of a core: on one machine it has a share of the cores that
         # the actors have, and a slot beside them.
         cores = len(os.sched_getaffinity(0))
         asked = config.job.num_actors * max(config.engine.ncpu, 1) if config else 0
         quiet |= {"num_cpus": max(cores, asked) + 1, "include_dashboard": False, **local}
-        address = "local"
-    ray.init(address=address, **quiet)
+    else:
+        check_address(address)
+    try:
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"Ray does not connect to the address {address} ({_first_line(error)}): check that "
+            "its head runs, or use --address local for a Ray on this machine."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def check_models(config: Config) -> None:
@@ -74,7 +98,7 @@ def check_models(config: Config) -> None:
     engine = config.engine
     for kind in ("model", "vad_model", "punc_model"):
         if name := getattr(engine, kind):
-            resolve_model(name, kind)
+            resolve_model(name, kind, engine.funasr_options if kind == "model" else None)
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -104,76 +128,56 @@ def transcribe_path(
 ) -> RunSummary:
     """Transcribe the Parquet files at `source` into `output`, or go on where that stopped.
 
-    Connects to Ray at `address` (see `connect`) once the input is known to be there. Each actor
-    holds what `make_engine` makes of its settings.
+    Connects to Ray at `address` (see `connect`) once the input is known to be there and to have
+    rows that are not done. Each actor holds what `make_engine` makes of its settings.
 
     Raises:
         ConfigError, DataError, PlanError: said before anything is started or written.
         TooManyFailuresError: more rows failed than allowed; everything is written.
     """
     check_models(config)
-    filesystem, path = open_filesystem(source)
-    units = list_units(
-        filesystem,
-        path,
-        id_column=config.input.id_column,
-        audio_column=config.input.audio_column,
-        unit_mb=config.job.unit_mb,
-    )
-    settings = {
-        "job.unit_mb": config.job.unit_mb,
-        "config_fingerprint": fingerprint(config),
-        **deciding_settings(config),
-    }
-    out_filesystem, folder = open_filesystem(output)
-    parts_done(out_filesystem, folder, settings)  # refuse what is another's before Ray starts
+    _, units = input_units(source, config)
+    settings = settings_to_match(config)
+    filesystem, folder = open_filesystem(output)
+    done = parts_done(filesystem, folder, settings)  # refuse what is another's before Ray starts
+    pending = [unit for unit in units if unit.part_name not in done]
+    say_what_is_done(output, units, pending, done)
+    summary = _summary(output, config, units, pending)
+    if not pending:
+        write_run(filesystem, folder, config, summary)
+        return summary
     connect(address, config)
     plan = plan_run(config)
-    done = claim_output(out_filesystem, folder, settings)
-    pending = [unit for unit in units if unit.part_name not in done]
-    rows_in, rows_left = sum(u.num_rows for u in units), sum(u.num_rows for u in pending)
-    known = len(units) - len(pending)
-    if done:
-        logger.info(
-            "%d of %d units (%d rows) are done already; %d rows are left.",
-            known, len(units), rows_in - rows_left, rows_left,
-        )  # fmt: skip
-    if len(done) > known:
-        logger.warning(
-            "%d parts in %s come from input that is no longer there or has changed; "
-            "they stay as they are.", len(done) - known, output,
-        )  # fmt: skip
-    writer = PartWriter(out_filesystem, folder, pending)
-    steering = Steering(config, plan, recognizing_operator(plan), rows_left)
+    before = precision_of(filesystem, folder, done)
+    writer = PartWriter(filesystem, folder, pending)
+    steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
     started = time.monotonic()
-    if pending:
-        _run(source, pending, config, plan, steering, writer, rows_left, make_engine)
+    claim_output(filesystem, folder, settings)
+    try:
+        _run(source, pending, config, plan, steering, writer, before, make_engine)
+    finally:
+        if not writer.written:
+            release_output(filesystem, folder)
     wall_s = time.monotonic() - started
     tally = writer.received
-    by = provenance(config)
-    summary = RunSummary(
-        run_id=time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6],
-        output=output,
-        rows_in=rows_in,
+    summary = replace(
+        summary,
         rows_out=tally.rows,
         rows_ok=tally.by_status[STATUS_OK],
         rows_no_speech=tally.by_status[STATUS_NO_SPEECH],
         rows_failed=tally.by_status[STATUS_FAILED],
-        rows_resumed=rows_in - rows_left,
         audio_s=tally.audio_ms / 1000,
         wall_s=wall_s,
-        rtfx=tally.audio_ms / 1000 / wall_s if pending else 0.0,
+        rtfx=tally.audio_ms / 1000 / wall_s,
         cpu_percent_mean=steering.mean("cpu_percent"),
         gpu_percent_mean=steering.mean("gpu_percent"),
         actors_max=steering.control.most_running,
         ncpu=plan.ncpu,
         precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
         batch_size_s=writer.batch_size_s or plan.batch_size_s,
-        model_id=by.model_id,
-        config_fingerprint=by.config_fingerprint,
     )
     samples = steering.samples()
-    write_run(out_filesystem, folder, config, summary, plan.to_dict(), steering.record(), samples)
+    write_run(filesystem, folder, config, summary, plan.to_dict(), steering.record(), samples)
     if tally.rows and summary.rows_failed > config.job.max_failed_ratio * tally.rows:
         raise TooManyFailuresError(
             f"{summary.rows_failed} of {tally.rows} rows failed, more than job.max_failed_ratio="
@@ -183,6 +187,35 @@ def transcribe_path(
     return summary
 
 
+def _summary(
+    output: str, config: Config, units: Sequence[Unit], pending: Sequence[Unit]
+) -> RunSummary:
+    """Of a run that has not done anything."""
+    by = provenance(config)
+    rows = rows_of(units)
+    return RunSummary(
+        run_id=time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6],
+        output=output,
+        rows_in=rows,
+        rows_out=0,
+        rows_ok=0,
+        rows_no_speech=0,
+        rows_failed=0,
+        rows_resumed=rows - rows_of(pending),
+        audio_s=0.0,
+        wall_s=0.0,
+        rtfx=0.0,
+        cpu_percent_mean=None,
+        gpu_percent_mean=None,
+        actors_max=0,
+        ncpu=config.engine.ncpu,
+        precision=config.engine.precision,
+        batch_size_s=config.padded_s,
+        model_id=by.model_id,
+        config_fingerprint=by.config_fingerprint,
+    )
+
+
 def _run(
     source: str,
     pending: Sequence[Unit],
@@ -190,10 +223,13 @@ def _run(
     plan: Plan,
     steering: Steering,
     writer: PartWriter,
-    rows_left: int,
+    before: str,
     make_engine: MakeEngine,
 ) -> None:
-    """Stream the pending units through the operators and have their parts written."""
+    """Stream the pending units through the operators and have their parts written.
+
+    `before` is what earlier rows of the output were computed in, "" where there are none.
+    """
     numbers = {unit.part_name: number for number, unit in enumerate(pending)}
     items = [
         {
@@ -212,9 +248,11 @@ def _run(
             name = steering.control.name
             chunks = chunks_of_bundles(bundles, config, plan, source, name)
             transcripts = transcripts_of(chunks, config, plan, make_engine, announce=name)
-            progress = Progress(rows_left)
+            progress = Progress(rows_of(pending))
             for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
                 writer.add(table)
+                if say_what_differs(before, writer.precisions):
+                    before = ""
                 so_far = writer.received
                 steering.delivered(so_far.rows, so_far.audio_ms)
                 progress.update(so_far.rows, so_far.audio_ms, steering.said())

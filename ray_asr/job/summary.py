@@ -59,14 +59,14 @@ class RunSummary:
         """The run in a few aligned lines, for a terminal."""
         rows = f"{self.rows_in} in, {self.rows_out} written, {self.rows_resumed} done before"
         status = f"{self.rows_ok} ok, {self.rows_no_speech} no_speech, {self.rows_failed} failed"
-        lines = [
-            ("rows", rows),
-            ("status", status),
-            ("audio", f"{self.audio_s / 3600:.3f} h in {self.wall_s:.1f} s"),
-            ("speed", f"{self.rtfx:.1f}x real time"),
-            ("actors", f"{self.actors_max} with {self.ncpu} cores each"),
-            ("output", self.output),
-        ]
+        lines = [("rows", rows), ("output", self.output)]
+        if self.rows_out:
+            lines[1:1] = [
+                ("status", status),
+                ("audio", f"{self.audio_s / 3600:.3f} h in {self.wall_s:.1f} s"),
+                ("speed", f"{self.rtfx:.1f}x real time"),
+                ("actors", f"{self.actors_max} with {self.ncpu} cores each"),
+            ]
         if self.cpu_percent_mean is not None:
             lines.insert(-1, ("CPU", f"{self.cpu_percent_mean:.0f} % of all cores"))
         return "\n".join(f"{name:<8}{value}" for name, value in lines)

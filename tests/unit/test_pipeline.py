@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import logging
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 
 from ray_asr.config import Config, with_settings
+from ray_asr.corpus.resume import JOB_FILE, claim_output
+from ray_asr.corpus.units import input_units
 from ray_asr.errors import DataError
 from ray_asr.job import pipeline
+from ray_asr.job.continuation import settings_to_match
+from ray_asr.job.summary import RunSummary
 from tests.fakes import planned, write_input
 
 
@@ -17,34 +25,104 @@ class Reached(RuntimeError):
 
 
 @pytest.fixture
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything before the first task, on a cluster of one machine that is not there."""
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Everything before the first task, on a cluster of one machine that is not there.
+
+    What would have been connected to is noted.
+    """
 
     def stop(*_: object) -> None:
         raise Reached
 
+    seen: list[object] = []
     monkeypatch.setattr(pipeline, "check_models", lambda config: None)
-    monkeypatch.setattr(pipeline, "connect", lambda *_: None)
+    monkeypatch.setattr(pipeline, "connect", lambda *given: seen.append(given))
     monkeypatch.setattr(pipeline, "plan_run", planned)
     monkeypatch.setattr(pipeline, "_run", stop)
+    return seen
 
 
-@pytest.mark.usefixtures("without_ray")
-def test_an_output_of_other_settings_is_refused_naming_only_what_differs(tmp_path: Path) -> None:
-    source = str(write_input(tmp_path / "in" / "a.parquet", [b"x"]))
+def run(source: Path, output: Path, **settings: object) -> RunSummary:
+    return pipeline.transcribe_path(str(source), str(output), with_settings(Config(), settings))
+
+
+def do(source: Path, output: Path, count: int) -> None:
+    """Parts, as a run leaves them, for the first units of the input."""
+    _, units = input_units(str(source), with_settings(Config(), SMALL))
+    assert len(units) == 3
+    for unit in units[:count]:
+        (output / unit.part_name).write_bytes(b"rows")
+
+
+SMALL = {"unit_mb": 1e-5}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """Input of three units, and an output that a run of `SMALL` has claimed."""
+    source = write_input(tmp_path / "in" / "a.parquet", [b"x" * 100] * 3, row_group_size=1)
     output = tmp_path / "out"
-    with pytest.raises(Reached):
-        pipeline.transcribe_path(source, str(output), Config())
-    with pytest.raises(Reached):  # the same again goes on
-        pipeline.transcribe_path(source, str(output), with_settings(Config(), {"ncpu": 2}))
+    claim_output(
+        pafs.LocalFileSystem(), str(output), settings_to_match(with_settings(Config(), SMALL))
+    )
+    return source, output
+
+
+def test_an_output_of_other_settings_is_refused_naming_only_what_differs(
+    places: tuple[Path, Path], connected: list[object]
+) -> None:
+    source, output = places
+    do(source, output, 1)
+    with pytest.raises(Reached):  # cores do not decide
+        run(source, output, **SMALL, ncpu=2)
+    connected.clear()
     with pytest.raises(DataError) as caught:
-        pipeline.transcribe_path(source, str(output), with_settings(Config(), {"language": "en"}))
+        run(source, output, **SMALL, language="en")
     assert "engine.language was '', now 'en'" in str(caught.value)
     assert "engine.model" not in str(caught.value)
-    assert sorted(file.name for file in output.iterdir()) == ["_job.json"]
+    assert len(list(output.iterdir())) == 2
+    assert connected == []
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("connected")
+def test_a_run_that_fails_before_its_first_part_leaves_the_output_to_any_other(
+    tmp_path: Path,
+) -> None:
+    source = write_input(tmp_path / "in" / "a.parquet", [b"x"])
+    for model in ("wrong", "right"):
+        with pytest.raises(Reached):
+            run(source, tmp_path / "out", model=model)
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_run_that_fails_beside_earlier_parts_leaves_the_claim(places: tuple[Path, Path]) -> None:
+    source, output = places
+    do(source, output, 1)
+    with pytest.raises(Reached):
+        run(source, output, **SMALL)
+    assert (output / JOB_FILE).is_file()
+
+
+def test_where_nothing_is_left_to_do_no_cluster_is_asked(
+    places: tuple[Path, Path], connected: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    source, output = places
+    do(source, output, 2)
+    with pytest.raises(Reached):
+        run(source, output, **SMALL)
+    assert len(connected) == 1
+    do(source, output, 3)
+    summary = run(source, output, **SMALL)
+    assert len(connected) == 1
+    assert "all 3 units (3 rows) are done already: nothing is left to do." in caplog.text
+    assert (summary.rows_in, summary.rows_out, summary.rows_resumed) == (3, 0, 3)
+    left = json.loads((output / "_runs" / summary.run_id / "summary.json").read_text())
+    assert left == dataclasses.asdict(summary)
+
+
+@pytest.mark.usefixtures("connected")
 def test_a_missing_input_makes_no_output(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         pipeline.transcribe_path(str(tmp_path / "in"), str(tmp_path / "out"), Config())

@@ -10,7 +10,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from ray_asr.config import Config, deciding_settings, with_settings
-from ray_asr.corpus.resume import JOB_FILE, claim_output, write_whole
+from ray_asr.corpus.resume import JOB_FILE, claim_output, release_output, write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
 
@@ -174,6 +174,32 @@ def test_settings_that_do_not_decide_are_no_reason_to_refuse(tmp_path: Path) -> 
     assert claim(tmp_path, deciding_settings(faster)) == frozenset()
     with pytest.raises(DataError, match=r"engine\.language was '', now 'en'"):
         claim(tmp_path, deciding_settings(with_settings(Config(), {"language": "en"})))
+
+
+@pytest.mark.parametrize("beside", [[], ["_runs"], ["_writing.part-a.parquet", ".hidden"]])
+def test_an_output_without_parts_is_given_back_to_runs_of_any_settings(
+    tmp_path: Path, beside: list[str]
+) -> None:
+    claim(tmp_path)
+    for name in beside:
+        (tmp_path / name).write_bytes(b"")
+    release_output(LOCAL, str(tmp_path))
+    assert names(tmp_path) == sorted(beside)
+    assert claim(tmp_path, {**SETTINGS, "engine.model": "another"}) == frozenset()
+
+
+def test_an_output_with_a_part_stays_its_runs_own(tmp_path: Path) -> None:
+    claim(tmp_path)
+    (tmp_path / "part-a.parquet").write_bytes(b"rows")
+    release_output(LOCAL, str(tmp_path))
+    with pytest.raises(DataError, match=r"engine\.model was"):
+        claim(tmp_path, {**SETTINGS, "engine.model": "another"})
+
+
+def test_giving_back_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    release_output(LOCAL, str(tmp_path))
+    release_output(LOCAL, str(tmp_path / "nothing"))
+    assert names(tmp_path) == []
 
 
 def test_a_whole_file_replaces_the_one_before(tmp_path: Path) -> None:

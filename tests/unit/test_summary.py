@@ -57,6 +57,13 @@ def test_a_cpu_use_that_is_not_known_is_left_out() -> None:
     assert "CPU" not in dataclasses.replace(RUN, cpu_percent_mean=None).table()
 
 
+def test_a_run_that_had_nothing_to_do_shows_no_speed_and_no_actors() -> None:
+    nothing = dataclasses.replace(RUN, rows_out=0, rows_resumed=10, cpu_percent_mean=None)
+    assert nothing.table().split() == [
+        "rows", "10", "in,", "0", "written,", "10", "done", "before", "output", "out",
+    ]  # fmt: skip
+
+
 def test_a_run_leaves_its_summary_and_settings(tmp_path: Path) -> None:
     config = with_settings(Config(), {"hotword": "魔搭", "batch_size_s": 30, "model": "demo"})
     write_run(pafs.LocalFileSystem(), str(tmp_path), config, RUN)

@@ -1,0 +1,105 @@
+"""What a run has to do with earlier ones on its output: what must be equal, what is done.
+
+Owns the settings that are compared, and what a user is told of earlier rows. Must not know Ray or
+what is inside a model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from ray_asr.config import Config, deciding_settings, fingerprint
+from ray_asr.corpus.units import Unit
+from ray_asr.engine.loading import model_revision
+from ray_asr.job.utterance import PRECISION
+
+logger = logging.getLogger(__name__)
+
+
+def settings_to_match(config: Config) -> dict[str, Any]:
+    """What a later run on an output must have too, so that its rows are like those that are there.
+
+    A folder's files count beside its name, since a retrained model may have taken its place.
+    `engine.precision=auto` counts with the kind of device, on which hangs what it comes to: texts
+    in int8 and in bfloat16 differ in some words, and no row says which it was computed in.
+    """
+    engine, settings = config.engine, deciding_settings(config)
+    if engine.precision == "auto":
+        settings["engine.precision"] = f"auto on {engine.device.partition(':')[0]}"
+    for kind in ("model", "vad_model", "punc_model"):
+        settings[f"revision of engine.{kind}"] = model_revision(engine, kind)
+    return {
+        "job.unit_mb": config.job.unit_mb,
+        "config_fingerprint": fingerprint(config),
+        **settings,
+    }
+
+
+def rows_of(units: Sequence[Unit]) -> int:
+    """How many rows units have together."""
+    return sum(unit.num_rows for unit in units)
+
+
+def say_what_is_done(
+    output: str, units: Sequence[Unit], pending: Sequence[Unit], done: Collection[str]
+) -> None:
+    """Tell of the units that earlier runs did, and of parts that are no unit's any more.
+
+    Args:
+        output: the output folder.
+        units: of the input.
+        pending: those without a part.
+        done: names of the parts that are there.
+    """
+    known, rows, left = len(units) - len(pending), rows_of(units), rows_of(pending)
+    if not pending:
+        logger.info("all %d units (%d rows) are done already: nothing is left to do.", known, rows)
+    elif known:
+        logger.info(
+            "%d of %d units (%d rows) are done already; %d rows are left.",
+            known, len(units), rows - left, left,
+        )  # fmt: skip
+    if len(done) > known:
+        logger.warning(
+            "%d parts in %s come from input that is no longer there or has changed; "
+            "they stay as they are.", len(done) - known, output,
+        )  # fmt: skip
+
+
+def precision_of(filesystem: pafs.FileSystem, folder: str, parts: Collection[str]) -> str:
+    """What the rows of the first of some parts were computed in; "" where that is not known."""
+    if not parts:
+        return ""
+    try:
+        with filesystem.open_input_file(f"{folder}/{min(parts)}") as source:
+            metadata = pq.read_schema(source).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return ""
+    return metadata.get(PRECISION.encode(), b"").decode()
+
+
+def say_what_differs(before: str, now: Collection[str]) -> bool:
+    """Warn where rows are computed otherwise than earlier ones; whether that was so.
+
+    `auto` may come to different precisions on devices of one kind too, of which only their
+    processes know.
+
+    Args:
+        before: from `precision_of`.
+        now: precisions of this run's rows, "" among them where one is not known.
+    """
+    others = sorted({*now} - {"", before})
+    if not before or not others:
+        return False
+    logger.warning(
+        "rows of this run are computed in %s, rows that were there before in %s, so that some "
+        "words may differ: for rows of one kind set engine.precision and use a new output.",
+        ", ".join(others), before,
+    )  # fmt: skip
+    return True
