@@ -1,7 +1,7 @@
 """A run as it is seen: samples of every node, kept, exported as metrics, and at hand.
 
 Owns the samplers on the nodes, and where their samples go. Must not know recognition. The driver's
-own node is sampled by the driver: a sample takes 0.3 ms, a process of Ray's that does nothing 1 %
+own node is sampled by the driver: a sample takes 0.1 ms, a process of Ray's that does nothing 1 %
 of a core. Another node is sampled while it has actors of ours: to Ray's autoscaler a node with any
 actor is in use, a sampler too, and it would never go.
 
