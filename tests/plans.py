@@ -41,6 +41,9 @@ class Fastest:
     def best(self) -> Entry:
         return self.entry
 
+    def steady_best(self) -> float:
+        return self.entry.x_real_time
+
 
 def cluster(*nodes: Node, store_gb: float = 0.0) -> ClusterResources:
     return ClusterResources(nodes, store_gb)

@@ -159,6 +159,10 @@ class Baseline:
         took_s = entry.sample_s / entry.x_real_time
         return entry.sample_s / max(took_s - self.overhead_s, took_s / 2)
 
+    def steady_best(self) -> float:
+        """Speed of the fastest setting in a long job."""
+        return self.steady(self.best())
+
     def curve_of_actors(self) -> list[tuple[int, float]]:
         """Speed against actors, all else as in the best setting."""
         return [(one.actors, one.x_real_time) for one in self.beside(self.best(), "actors")]

@@ -88,3 +88,7 @@ class Baseline(Protocol):
     def best(self) -> BaselineEntry:
         """The fastest setting."""
         ...
+
+    def steady_best(self) -> float:
+        """That setting's seconds of audio a second in a long job."""
+        ...

@@ -118,8 +118,8 @@ def plan_report(
 ) -> PlanReport:
     """What a plan would take.
 
-    The speed is the baseline's best setting's, times the actors' cores (on GPUs the actors) that
-    the plan has against those that it was measured with.
+    The speed is that of the baseline's best setting in a long job, times the actors' cores (on GPUs
+    the actors) that the plan has against those that it was measured with.
 
     Args:
         plan: what would be started.
@@ -138,7 +138,7 @@ def plan_report(
             share = actors / best.actors
         else:  # actors beyond the cores add nothing
             share = min(actors * plan.ncpu, plan.cores) / (best.actors * best.ncpu)
-        x_real_time = best.x_real_time * share
+        x_real_time = baseline.steady_best() * share
     wall_s = actor_hours = cost = None
     if audio_s is not None and x_real_time:
         wall_s = (plan.load_s or 0.0) + audio_s / x_real_time

@@ -62,6 +62,13 @@ def test_curves_vary_one_thing_around_the_best() -> None:
     assert found.curve_of_batch() == [(30.0, 30.0), (60.0, 29.0)]
 
 
+def test_a_long_job_is_faster_than_a_sample_by_what_a_run_takes_beside_its_audio() -> None:
+    one = entry(x_real_time=20.0, sample_s=360.0)  # 18 s
+    assert baseline(one, overhead_s=2.0).steady_best() == pytest.approx(360 / 16)
+    assert baseline(one).steady_best() == 20.0
+    assert baseline(one, overhead_s=60.0).steady_best() == pytest.approx(40.0)
+
+
 def test_the_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     saved = baseline(
         entry(is_default=True, start_s=7.5), entry(gpu_percent=55.5, load_s=None), overhead_s=1.25
