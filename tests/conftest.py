@@ -1,12 +1,10 @@
-"""Fixtures that need the machine: a private Ray, the embedded speech as Parquet."""
+"""What all tests share: how they are set up and counted, and the embedded speech as Parquet."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,23 +36,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if kinds:
             counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
             terminalreporter.write_line(f"{outcome} by kind: {counts}")
-
-
-@pytest.fixture(scope="session")
-def ray_local() -> Iterator[None]:
-    """A Ray of this test run's own; ended with it and nothing else.
-
-    Four CPUs, whatever the machine has: for three pools and a reader.
-    """
-    import ray
-
-    from ray_asr.job.pipeline import connect
-
-    # A short path, as Ray's sockets want it; its processes may still write when told to go.
-    with tempfile.TemporaryDirectory(prefix="ra_", ignore_cleanup_errors=True) as folder:
-        connect("local", num_cpus=4, _temp_dir=folder, object_store_memory=300 * 2**20)
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,15 @@ from tests.conftest import speech_table, write_shard
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
-# A compute thread is one that had more than this share of a core over an interval. Ray's own
-# threads, and one that waits for another at the end of an operation, have far less.
+# A compute thread is one that had more than this share of what each core granted to its process
+# brought it over an interval, however little a busy machine leaves to that. Ray's own threads, and
+# one that waits for another at the end of an operation, have far less.
 COMPUTES = 0.2
 INTERVAL_S = 0.5
-SECONDS = 4.0
+# What every process must have had, in seconds of CPU, for an interval to say anything.
+SAYS_S = 0.2
+INTERVALS = 5
+MOST_S = 120.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -49,13 +53,12 @@ def make_actor(engine_ncpu: int, environment: dict[str, str]) -> Any:
         def pid(self) -> int:
             return os.getpid()
 
-        def work(self, seconds: float) -> int:
-            """All three steps, over and over, as a worker does them."""
+        def work(self, enough: str) -> int:
+            """All three steps, over and over, as a worker does them, until there is such a file."""
             noise = np.random.default_rng(0)
             waveforms = [noise.normal(0, 0.1, 16_000 * 8).astype(np.float32) for _ in range(16)]
             calls = 0
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
+            while not os.path.exists(enough):
                 self.engine.detect_speech(waveforms)
                 for heard in self.engine.recognize_all([waveforms[:8], waveforms[8:]]):
                     heard()
@@ -63,13 +66,12 @@ def make_actor(engine_ncpu: int, environment: dict[str, str]) -> Any:
                 calls += 1
             return calls
 
-        def multiply(self, seconds: float) -> None:
+        def multiply(self, enough: str) -> None:
             """Operations large enough for all of torch's threads."""
             import torch
 
             matrix = torch.rand(1500, 1500)
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
+            while not os.path.exists(enough):
                 matrix @ matrix
 
     return Recognizes.remote()
@@ -87,23 +89,37 @@ def cpu_ticks(pid: int) -> Counter[int]:
     return ticks
 
 
-def compute_threads(actors: list[Any], method: str, seconds: float) -> list[list[int]]:
-    """For each interval in which all work, how many threads of each actor computed."""
+def compute_threads(
+    actors: list[Any], ncpu: int, method: str, enough: Path
+) -> list[tuple[int, ...]]:
+    """For each interval in which all work, how many threads of each actor computed.
+
+    Args:
+        actors: of `make_actor`.
+        ncpu: cores granted to each.
+        method: what they do meanwhile.
+        enough: a file that ends it.
+    """
     pids = ray.get([actor.pid.remote() for actor in actors])
-    working = [getattr(actor, method).remote(seconds) for actor in actors]
+    working = [getattr(actor, method).remote(str(enough)) for actor in actors]
     time.sleep(1.0)  # the first call of all begins its threads
-    counts: list[list[int]] = []
-    before, at = [cpu_ticks(pid) for pid in pids], time.monotonic()
-    while not ray.wait(working, num_returns=1, timeout=INTERVAL_S)[0]:
-        after, now = [cpu_ticks(pid) for pid in pids], time.monotonic()
-        least = COMPUTES * (now - at) / TICK_S
-        counts.append(
-            [
-                sum(t - b[i] > least for i, t in a.items())
-                for b, a in zip(before, after, strict=True)
-            ]
-        )
-        before, at = after, now
+    counts: list[tuple[int, ...]] = []
+    before = [cpu_ticks(pid) for pid in pids]
+    ends = time.monotonic() + MOST_S
+    while len(counts) < INTERVALS and time.monotonic() < ends:
+        if ray.wait(working, num_returns=1, timeout=INTERVAL_S)[0]:
+            break  # it has failed
+        after = [cpu_ticks(pid) for pid in pids]
+        had = [a - b for b, a in zip(before, after, strict=True)]
+        if all(of_one.total() * TICK_S >= SAYS_S for of_one in had):
+            counts.append(
+                tuple(
+                    sum(ticks > COMPUTES * of_one.total() / ncpu for ticks in of_one.values())
+                    for of_one in had
+                )
+            )
+            before = after
+    enough.touch()
     ray.get(working)
     return counts
 
@@ -113,27 +129,26 @@ def ended(actors: list[Any]) -> None:
         ray.kill(actor)
 
 
-def test_actors_of_one_core_compute_in_one_thread_each() -> None:
+def test_actors_of_one_core_compute_in_one_thread_each(tmp_path: Path) -> None:
     # One of them was started with an environment that says more.
     actors = [make_actor(1, thread_environment(1)), make_actor(1, thread_environment(4))]
     try:
         for method in ("work", "multiply"):
-            counts = compute_threads(actors, method, SECONDS)
-            assert len(counts) >= 4
-            assert max(max(each) for each in counts) == 1
-            assert any(each == [1, 1] for each in counts)  # both were seen at work
+            counts = compute_threads(actors, 1, method, tmp_path / method)
+            assert counts == [(1, 1)] * INTERVALS
     finally:
         ended(actors)
 
 
-def test_an_actor_of_two_cores_computes_in_two_threads_and_no_more() -> None:
+def test_an_actor_of_two_cores_computes_in_two_threads_and_no_more(tmp_path: Path) -> None:
     actors = [make_actor(2, thread_environment(2))]
     try:
-        recognizing = compute_threads(actors, "work", SECONDS)
-        assert len(recognizing) >= 4
-        assert max(each[0] for each in recognizing) <= 2
+        recognizing = compute_threads(actors, 2, "work", tmp_path / "work")
+        assert len(recognizing) == INTERVALS
+        assert all(1 <= threads <= 2 for (threads,) in recognizing)
         # What is granted is used where an operation is large enough, and this measurement sees it.
-        assert max(each[0] for each in compute_threads(actors, "multiply", SECONDS)) == 2
+        multiplying = compute_threads(actors, 2, "multiply", tmp_path / "multiply")
+        assert multiplying == [(2,)] * INTERVALS
     finally:
         ended(actors)
 
