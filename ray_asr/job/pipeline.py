@@ -83,14 +83,11 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
     try:
         ray.init(address=address, **quiet)
     except ConnectionError as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
         raise ConfigError(
-            f"Ray does not connect to the address {address} ({_first_line(error)}): check that "
-            "its head runs, or use --address local for a Ray on this machine."
+            f"Ray does not connect to the address {address} ({reason}): check that its head runs, "
+            "or use --address local for a Ray on this machine."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def check_models(config: Config) -> None:

@@ -100,7 +100,7 @@ def test_addresses_of_the_sixth_version_are_looked_at_too() -> None:
         check_address(f"[::1]:{port}", wait_s=0.3)
 
 
-def test_a_clients_address_without_a_port_is_the_clients_own(closed: int) -> None:
+def test_a_clients_address_without_a_port_is_the_clients_own() -> None:
     try:
         server = socket.create_server(("127.0.0.1", 10001))
     except OSError:

@@ -13,7 +13,7 @@ import pytest
 from ray_asr.config import Config, with_settings
 from ray_asr.corpus.resume import JOB_FILE, claim_output
 from ray_asr.corpus.units import input_units
-from ray_asr.errors import DataError
+from ray_asr.errors import ConfigError, DataError
 from ray_asr.job import pipeline
 from ray_asr.job.continuation import settings_to_match
 from ray_asr.job.summary import RunSummary
@@ -127,3 +127,16 @@ def test_a_missing_input_makes_no_output(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         pipeline.transcribe_path(str(tmp_path / "in"), str(tmp_path / "out"), Config())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_ray_says_of_a_cluster_that_it_does_not_find_is_a_sentence_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance. Please specify the one.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(pipeline.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(pipeline.ray, "init", init)
+    with pytest.raises(ConfigError, match=r"address auto \(Could not find any running Ray inst"):
+        pipeline.connect("auto")
