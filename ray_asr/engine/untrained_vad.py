@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from ray_asr.demo import model_folder
+from ray_asr.engine.registry import auto_model
 
 # Source: iic/speech_fsmn_vad_zh-cn-16k-common-pytorch, config.yaml.
 PUBLISHED_ENCODER = {
@@ -36,7 +37,7 @@ def build_untrained_vad(folder: Path, encoder: Mapping[str, int] = PUBLISHED_ENC
     Returns:
         `folder`.
     """
-    from funasr import AutoModel  # noqa: F401 - registers the classes
+    auto_model()  # first, or the next line would import all of FunASR
     from funasr.register import tables
 
     embedded = model_folder("vad_model")
