@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -210,24 +211,56 @@ def measure(
 
 
 def run_limit(spec: dict[str, Any]) -> dict[str, Any]:
-    """The bare model as one case of `ray-asr bench` (see `ray_asr.job.bench_process`)."""
+    """The bare model as one case of `ray-asr bench` (see `ray_asr.job.bench_process`).
+
+    With `processes` above one each computes its share of the batches in its share of the cores: the
+    limit of a machine whose threads wait for each other more than processes do.
+    """
+    processes = spec["options"].get("processes", 1)
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(processes), context.SimpleQueue()
+    others = [
+        context.Process(target=_compute_share, args=(spec, number, processes, ready, results))
+        for number in range(1, processes)
+    ]
+    for other in others:
+        other.start()
+    _compute_share(spec, 0, processes, ready, results)
+    shares = [results.get() for _ in range(processes)]
+    for other in others:
+        other.join()
+    return {
+        "started": min(share["started"] for share in shares),
+        "ended": max(share["ended"] for share in shares),
+        "texts": None,
+        "tokens": sum(share["tokens"] for share in shares),
+        "precision": shares[0]["precision"],
+    }
+
+
+def _compute_share(
+    spec: dict[str, Any], number: int, processes: int, ready: Any, results: Any
+) -> None:
     options = spec["options"]
-    config = EngineConfig(model=spec["model"], device=spec["device"], ncpu=options["ncpu"])
+    threads = max(1, options["ncpu"] // processes)
+    config = EngineConfig(model=spec["model"], device=spec["device"], ncpu=threads)
     bare = BareModel(config, options["precision"])
     files = sorted(Path(spec["files"]).iterdir())
     batches = bare.batches(
         [decode_plain(file.read_bytes()) for file in files], options["batch_size_s"]
-    )
+    )[number::processes]
     bare.compute([*batches[:1], *batches[-1:]])  # the largest memory, the smallest kernels
+    ready.wait()
     started = time.time()
     tokens = bare.compute(batches)
-    return {
-        "started": started,
-        "ended": time.time(),
-        "texts": None,
-        "tokens": tokens,
-        "precision": bare.precision,
-    }
+    results.put(
+        {
+            "started": started,
+            "ended": time.time(),
+            "tokens": tokens,
+            "precision": bare.precision,
+        }
+    )
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
