@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import ray
+from ray.data import DataContext
 
 from ray_asr.config import Config, with_settings
 from ray_asr.errors import PlanError
@@ -51,6 +52,13 @@ def source(tmp_path: Path, embedded_speech: list[dict[str, str]]) -> str:
     return str(tmp_path / "a.parquet")
 
 
+@pytest.fixture
+def actors_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read before the actors have loaded, or reading could be the faster one."""
+    monkeypatch.setattr(DataContext.get_current(), "wait_for_min_actors_s", 120)
+
+
+@pytest.mark.usefixtures("actors_come_first")
 def test_an_actor_is_given_up_where_reading_has_no_cpu(
     source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
