@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 
-from ray_asr.corpus.units import open_filesystem
+from ray_asr.corpus.storage import open_filesystem
 from ray_asr.errors import DataError
 
 # What `audio.decode` reads.

@@ -33,8 +33,8 @@ from ray_asr.corpus.pack_shards import (
     split_by_bytes,
     write_shard,
 )
-from ray_asr.corpus.resume import WRITING
-from ray_asr.corpus.units import MIB, open_filesystem
+from ray_asr.corpus.storage import WRITING, open_filesystem
+from ray_asr.corpus.units import MIB
 from ray_asr.errors import ConfigError, DataError
 
 REPORT_FOLDER = "_pack"

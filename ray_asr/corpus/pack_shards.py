@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ray_asr.corpus.audio import duration_ms
 from ray_asr.corpus.manifests import Recording
-from ray_asr.corpus.resume import whole_file
+from ray_asr.corpus.storage import whole_file
 
 OWN_FIELDS = (
     pa.field("utterance_id", pa.string()),

@@ -1,43 +1,23 @@
 """What an output folder holds: which run it belongs to, which parts are done.
 
-Owns `_job.json`, the listing of parts, and how a file is written whole. Must not know models or
-Ray. The parts are the record of what is done; `_job.json` only says what a later run must match.
+Owns `_job.json` and the listing of parts. Must not know models or Ray. The parts are the record of
+what is done; `_job.json` only says what a later run must match.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
+from ray_asr.corpus.storage import write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
 
 JOB_FILE = "_job.json"
-WRITING = "_writing."  # begins the name of a file that is not whole yet; readers leave it out
-_OBJECT_STORES = ("s3", "gcs", "abfs")  # a PUT is whole or not there; renaming is a copy
-
-
-@contextlib.contextmanager
-def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[pa.NativeFile]:
-    """A file to write of which a reader sees all or nothing: it has its name at the end."""
-    folder, _, name = path.rpartition("/")
-    is_store = filesystem.type_name in _OBJECT_STORES
-    temporary = path if is_store else f"{folder}/{WRITING}{name}"
-    with filesystem.open_output_stream(temporary) as sink:
-        yield sink
-    if temporary != path:
-        filesystem.move(temporary, path)
-
-
-def write_whole(filesystem: pafs.FileSystem, path: str, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none of it."""
-    with whole_file(filesystem, path) as sink:
-        sink.write(data)
 
 
 def parts_done(

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from ray_asr.config import InputConfig
 from ray_asr.corpus.audio import decode_pieces
-from ray_asr.corpus.units import Unit, open_filesystem
+from ray_asr.corpus.storage import open_filesystem
+from ray_asr.corpus.units import Unit
 from ray_asr.errors import DataError, ErrorCode, RowError
 from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA
 

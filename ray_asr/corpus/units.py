@@ -12,13 +12,13 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from ray_asr.config import Config
+from ray_asr.corpus.storage import open_filesystem
 from ray_asr.errors import DataError
 
 MIB = 2**20
@@ -59,20 +59,6 @@ class Unit:
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         groups = f"{self.row_groups[0]:05d}-{self.row_groups[1]:05d}"
         return f"part-{digest}-{groups}-{self.rows[0]:07d}-{self.rows[1]:07d}.parquet"
-
-
-def open_filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem of a local path or URI, and the path inside it.
-
-    Raises:
-        DataError: no filesystem knows the URI.
-    """
-    try:
-        if "://" in path:
-            return pafs.FileSystem.from_uri(path)
-        return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be opened ({error}); check the address.") from error
 
 
 def list_input(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:

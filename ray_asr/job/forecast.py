@@ -26,7 +26,8 @@ from ray_asr.control.prediction import (
     setting_like,
 )
 from ray_asr.corpus.length import estimate_length
-from ray_asr.corpus.units import input_units, open_filesystem
+from ray_asr.corpus.storage import open_filesystem
+from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.graph import BATCHES_IN_A_CHUNK
 

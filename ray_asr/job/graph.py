@@ -19,7 +19,8 @@ from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
 from ray_asr.control.announcing import Announcing, reading
 from ray_asr.control.plan import Actors, Plan
 from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
-from ray_asr.corpus.units import Unit, check_columns, open_filesystem
+from ray_asr.corpus.storage import open_filesystem
+from ray_asr.corpus.units import Unit, check_columns
 from ray_asr.engine.cores import pin_process
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import model_identity

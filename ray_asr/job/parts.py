@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ray_asr.corpus.resume import write_whole
 from ray_asr.corpus.rows import ROW, UNIT
+from ray_asr.corpus.storage import write_whole
 from ray_asr.corpus.units import Unit
 from ray_asr.errors import RayAsrError
 from ray_asr.job.utterance import PRECISION

@@ -23,7 +23,8 @@ from ray.exceptions import RayError
 from ray_asr.config import Config
 from ray_asr.control.plan import Plan
 from ray_asr.corpus.resume import claim_output, parts_done, release_output
-from ray_asr.corpus.units import Unit, bundle, input_units, open_filesystem
+from ray_asr.corpus.storage import open_filesystem
+from ray_asr.corpus.units import Unit, bundle, input_units
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import resolve_model
 from ray_asr.errors import ConfigError, TooManyFailuresError

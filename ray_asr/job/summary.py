@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ray_asr.config import Config, to_dict
-from ray_asr.corpus.resume import write_whole
+from ray_asr.corpus.storage import write_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from ray_asr.config import Config, deciding_settings, with_settings
-from ray_asr.corpus.resume import JOB_FILE, claim_output, release_output, write_whole
+from ray_asr.corpus.resume import JOB_FILE, claim_output, release_output
+from ray_asr.corpus.storage import write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
 
