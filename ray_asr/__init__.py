@@ -30,6 +30,7 @@ def transcribe(
     output: str | PathLike[str],
     *,
     config: Config | None = None,
+    restart: bool = False,
     **settings: Any,
 ) -> RunSummary: ...
 @overload
@@ -43,6 +44,7 @@ def transcribe(
     output: str | PathLike[str] | None = None,
     *,
     config: Config | None = None,
+    restart: bool = False,
     **settings: Any,
 ) -> Dataset | RunSummary:
     """Transcribe a dataset lazily, or Parquet files into an output folder.
@@ -52,6 +54,8 @@ def transcribe(
         output: with a path, the folder of the transcripts; the same call again does what is
             missing. With a dataset, None.
         config: where settings start from; the defaults where it is None.
+        restart: with a path, begin anew where an earlier run left an output; its parts stay until
+            the first new one is whole.
         settings: single settings by their name, such as `model="demo"` or `batch_size_s=120`.
 
     Returns:
@@ -70,7 +74,9 @@ def transcribe(
     if isinstance(source, (str, PathLike)):
         if output is None:
             raise ConfigError("transcribing files needs an output: transcribe(source, output).")
-        return pipeline.transcribe_path(fspath(source), fspath(output), config)
+        return pipeline.transcribe_path(fspath(source), fspath(output), config, restart=restart)
+    if restart:
+        raise ConfigError("a dataset has no output to begin anew on: leave restart out.")
     if output is not None:
         raise ConfigError(
             "a dataset is transcribed lazily, without an output: write the result with "

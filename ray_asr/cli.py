@@ -172,10 +172,12 @@ def plan(
 @click.argument("source")
 @click.argument("output")
 @_with_settings_flags
+@click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run left.")
 @_ADDRESS
 def transcribe(
     source: str,
     output: str,
+    restart: bool,
     address: str | None,
     config_file: str | None,
     sets: tuple[str, ...],
@@ -188,7 +190,7 @@ def transcribe(
     from ray_asr.job.pipeline import transcribe_path
 
     config = _config(config_file, sets, flags)
-    click.echo(transcribe_path(source, output, config, address).table())
+    click.echo(transcribe_path(source, output, config, address, restart=restart).table())
 
 
 @cli.command()

@@ -13,22 +13,24 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from ray_asr.corpus.storage import write_whole
+from ray_asr.corpus.storage import WRITING, write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
 
 JOB_FILE = "_job.json"
+COMPACTED_FILE = "_compacted.json"  # which parts a joined one holds
 
 
 def parts_done(
-    filesystem: pafs.FileSystem, path: str, settings: Mapping[str, Any]
+    filesystem: pafs.FileSystem, path: str, settings: Mapping[str, Any] | None
 ) -> frozenset[str]:
     """What an equal run left at `path`; changes nothing.
 
     Args:
         filesystem: where `path` is.
         path: the output folder, which need not be there.
-        settings: what an earlier run on this folder must have had too.
+        settings: what an earlier run on this folder must have had too; None where the run begins
+            anew, so that nothing that an earlier one did is of use.
 
     Returns:
         The names of the parts that are done.
@@ -43,8 +45,10 @@ def parts_done(
         raise DataError(f"the output {path} is a file; name a folder.")
     names = {file.base_name for file in filesystem.get_file_info(pafs.FileSelector(path))}
     if JOB_FILE in names:
-        _check_same(filesystem, path, _record(settings))
-        return frozenset(filter(_is_part, names))
+        if settings is None:
+            return frozenset()
+        _check_same(filesystem, path, job_record(settings))
+        return frozenset(filter(is_part, names))
     foreign = sorted(name for name in names if not name.startswith((".", "_")))
     if foreign:
         raise DataError(
@@ -65,7 +69,7 @@ def claim_output(
     try:
         filesystem.create_dir(path, recursive=True)
         if filesystem.get_file_info(f"{path}/{JOB_FILE}").type == pafs.FileType.NotFound:
-            record = json.dumps(_record(settings), indent=2, sort_keys=True, ensure_ascii=False)
+            record = json.dumps(job_record(settings), indent=2, sort_keys=True, ensure_ascii=False)
             write_whole(filesystem, f"{path}/{JOB_FILE}", record.encode())
     except OSError as error:
         raise DataError(
@@ -81,15 +85,27 @@ def release_output(filesystem: pafs.FileSystem, path: str) -> None:
     """
     with contextlib.suppress(OSError):  # why the run failed is what a user should hear
         names = {file.base_name for file in filesystem.get_file_info(pafs.FileSelector(path))}
-        if JOB_FILE in names and not any(map(_is_part, names)):
+        if JOB_FILE in names and not any(map(is_part, names)):
             filesystem.delete_file(f"{path}/{JOB_FILE}")
 
 
-def _is_part(name: str) -> bool:
+def sweep_unfinished(filesystem: pafs.FileSystem, path: str) -> None:
+    """Delete the files at `path` that a run was writing when it died.
+
+    For the holder of the output's lease alone: nobody else writes parts then.
+    """
+    for file in filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True)):
+        if file.base_name.startswith(WRITING):
+            filesystem.delete_file(file.path)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name in an output holds transcripts."""
     return name.startswith("part-") and name.endswith(".parquet")
 
 
-def _record(settings: Mapping[str, Any]) -> dict[str, Any]:
+def job_record(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_job.json` says of a run of these settings."""
     return {"schema_version": SCHEMA_VERSION, **settings}
 
 
@@ -111,5 +127,5 @@ def _check_same(filesystem: pafs.FileSystem, path: str, wanted: Mapping[str, Any
     if different:
         raise DataError(
             f"the output {path} was made with other settings ({'; '.join(different)}): use those "
-            "again to go on, or name another output folder."
+            "again to go on, name another output folder, or begin anew here with --restart."
         )

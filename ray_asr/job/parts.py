@@ -6,7 +6,7 @@ or the cluster: tables come in, in any order and cut in any way, and files go ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,20 +49,30 @@ class PartWriter:
         filesystem: where the output is.
         folder: the output folder.
         units: the units of this run; a row names its unit by the position in this list.
+        written: called after each part; gives the folder of the next ones.
 
     Attributes:
         received: the rows so far.
+        kept: those of them that stand in written parts.
         precisions: what recognizers computed them in.
         batch_size_s: padded seconds of a batch, as the last of them say; 0 where none did.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, folder: str, units: Sequence[Unit]) -> None:
+    def __init__(
+        self,
+        filesystem: pafs.FileSystem,
+        folder: str,
+        units: Sequence[Unit],
+        written: Callable[[], str] | None = None,
+    ) -> None:
         self._filesystem = filesystem
         self._folder = folder
         self._units = units
+        self._written = written or (lambda: folder)
         self._waiting: dict[int, list[pa.Table]] = {}
         self._done: set[int] = set()
         self.received = Tally()
+        self.kept = Tally()
         self.precisions: set[str] = set()
         self.batch_size_s = 0.0
         self.written = 0
@@ -97,6 +107,8 @@ class PartWriter:
         sink = pa.BufferOutputStream()
         pq.write_table(part, sink, compression="zstd")
         write_whole(self._filesystem, f"{self._folder}/{unit.part_name}", sink.getvalue())
+        self._folder = self._written()
+        self.kept.add(part)
         self._done.add(number)
         self.written += 1
 

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +21,9 @@ from ray.exceptions import RayError
 
 from ray_asr.config import Config
 from ray_asr.control.plan import Plan
-from ray_asr.corpus.resume import claim_output, parts_done, release_output
+from ray_asr.corpus.lease import Lease, held
+from ray_asr.corpus.restart import Placement, finish_switch
+from ray_asr.corpus.resume import parts_done
 from ray_asr.corpus.storage import open_filesystem
 from ray_asr.corpus.units import Unit, bundle, input_units
 from ray_asr.engine.funasr_engine import FunASREngine
@@ -44,11 +45,11 @@ from ray_asr.job.graph import (
     recognizing_operator,
     transcripts_of,
 )
-from ray_asr.job.parts import PartWriter
+from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
 from ray_asr.job.ray_errors import own_error
 from ray_asr.job.steering import Steering, plan_run
-from ray_asr.job.summary import RunSummary, write_run
+from ray_asr.job.summary import RunSummary, begin_run, new_run_id, write_run
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
 _MOST_BLOCKS = 10_000
@@ -123,42 +124,88 @@ def transcribe_path(
     config: Config,
     address: str | None = None,
     make_engine: MakeEngine = FunASREngine,
+    *,
+    restart: bool = False,
 ) -> RunSummary:
     """Transcribe the Parquet files at `source` into `output`, or go on where that stopped.
 
     Connects to Ray at `address` (see `connect`) once the input is known to be there and to have
-    rows that are not done. Each actor holds what `make_engine` makes of its settings.
+    rows that are not done. Each actor holds what `make_engine` makes of its settings. With
+    `restart` it begins anew; what an earlier run left stays until the first new part is whole.
 
     Raises:
         ConfigError, DataError, PlanError: said before anything is started or written.
-        TooManyFailuresError: more rows failed than allowed; everything is written.
+        TooManyFailuresError: more rows failed than allowed; everything that was done is written.
     """
     check_models(config)
     _, units = input_units(source, config)
     settings = settings_to_match(config)
+    to_match = None if restart else settings
     filesystem, folder = open_filesystem(output)
-    done = parts_done(filesystem, folder, settings)  # refuse what is another's before Ray starts
-    pending = [unit for unit in units if unit.part_name not in done]
-    say_what_is_done(output, units, pending, done)
-    summary = _summary(output, config, units, pending)
-    if not pending:
-        write_run(filesystem, folder, config, summary)
-        return summary
-    connect(address, config)
-    plan = plan_run(config)
-    before = precision_of(filesystem, folder, done)
-    writer = PartWriter(filesystem, folder, pending)
-    steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
-    started = time.monotonic()
-    claim_output(filesystem, folder, settings)
-    try:
-        _run(source, pending, config, plan, steering, writer, before, make_engine)
-    finally:
-        if not writer.written:
-            release_output(filesystem, folder)
+    parts_done(filesystem, folder, to_match)  # refuse what is another's before anything is touched
+    with held(filesystem, folder, "transcribe") as lease:
+        finish_switch(filesystem, folder)
+        done = parts_done(filesystem, folder, to_match)
+        pending = [unit for unit in units if unit.part_name not in done]
+        say_what_is_done(output, units, pending, done)
+        summary = _summary(output, config, units, pending)
+        begin_run(filesystem, folder, summary.run_id, config, source)
+        if not pending:
+            write_run(filesystem, folder, summary)
+            return summary
+        connect(address, config)
+        plan = plan_run(config)
+        before = precision_of(filesystem, folder, done)
+        placement = Placement(filesystem, folder, settings, restart=restart)
+        writer = PartWriter(filesystem, placement.folder, pending, placement.written)
+        steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
+        started = time.monotonic()
+        placement.begin()
+        try:
+            _run(source, pending, config, plan, steering, writer, before, make_engine, lease)
+        finally:
+            placement.end()
+        summary = _with_results(summary, config, plan, steering, writer, started)
+        write_run(
+            filesystem, folder, summary, plan.to_dict(), steering.record(), steering.samples()
+        )
+    if too_many_failed(writer.received, config, writer.received.rows):
+        raise TooManyFailuresError(_why_ended(writer, config, rows_of(pending), output))
+    return summary
+
+
+def too_many_failed(tally: Tally, config: Config, rows: int) -> bool:
+    """Whether of `rows` more have failed than the settings allow."""
+    return tally.by_status[STATUS_FAILED] > config.job.max_failed_ratio * rows
+
+
+def _why_ended(writer: PartWriter, config: Config, rows: int, output: str) -> str:
+    tally = writer.received
+    what_next = "all rows are in"
+    if tally.rows < rows:
+        what_next = (
+            f"the job was ended before its other {rows - tally.rows} rows, which the same command "
+            f"does; {writer.written} parts are in"
+        )
+    return (
+        f"{tally.by_status[STATUS_FAILED]} of {tally.rows} rows failed, more than "
+        f"job.max_failed_ratio={config.job.max_failed_ratio:g} allows; {what_next} {output}, "
+        "and error_code says why each one failed."
+    )
+
+
+def _with_results(
+    summary: RunSummary,
+    config: Config,
+    plan: Plan,
+    steering: Steering,
+    writer: PartWriter,
+    started: float,
+) -> RunSummary:
+    """The summary of a run that began at `started`, by the monotonic clock, and has ended now."""
     wall_s = time.monotonic() - started
     tally = writer.received
-    summary = replace(
+    return replace(
         summary,
         rows_out=tally.rows,
         rows_ok=tally.by_status[STATUS_OK],
@@ -174,15 +221,6 @@ def transcribe_path(
         precision=", ".join(sorted(writer.precisions - {""})) or config.engine.precision,
         batch_size_s=writer.batch_size_s or plan.batch_size_s,
     )
-    samples = steering.samples()
-    write_run(filesystem, folder, config, summary, plan.to_dict(), steering.record(), samples)
-    if tally.rows and summary.rows_failed > config.job.max_failed_ratio * tally.rows:
-        raise TooManyFailuresError(
-            f"{summary.rows_failed} of {tally.rows} rows failed, more than job.max_failed_ratio="
-            f"{config.job.max_failed_ratio:g} allows; all rows are in {output}, and error_code "
-            "says why each one failed."
-        )
-    return summary
 
 
 def _summary(
@@ -192,7 +230,7 @@ def _summary(
     by = provenance(config)
     rows = rows_of(units)
     return RunSummary(
-        run_id=time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6],
+        run_id=new_run_id(),
         output=output,
         rows_in=rows,
         rows_out=0,
@@ -223,9 +261,11 @@ def _run(
     writer: PartWriter,
     before: str,
     make_engine: MakeEngine,
+    lease: Lease,
 ) -> None:
     """Stream the pending units through the operators and have their parts written.
 
+    It ends early where so many rows of written parts have failed that the job has, whatever comes.
     `before` is what earlier rows of the output were computed in, "" where there are none.
     """
     numbers = {unit.part_name: number for number, unit in enumerate(pending)}
@@ -248,12 +288,15 @@ def _run(
             transcripts = transcripts_of(chunks, config, plan, make_engine, announce=name)
             progress = Progress(rows_of(pending))
             for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                lease.check()
                 writer.add(table)
                 if say_what_differs(before, writer.precisions):
                     before = ""
                 so_far = writer.received
                 steering.delivered(so_far.rows, so_far.audio_ms)
                 progress.update(so_far.rows, so_far.audio_ms, steering.said())
+                if too_many_failed(writer.kept, config, rows_of(pending)):
+                    return
     except RayError as error:
         own = own_error(error)
         if own is error:

@@ -1,12 +1,15 @@
-"""What a finished run says of itself: the numbers of `summary.json` and how they are shown.
+"""What a run says of itself: its settings from the start, its numbers at the end, both on disk.
 
-Owns the summary's fields and its folder `_runs/<run_id>/`. Must not know how a run is done.
+Owns the summary's fields and the folders `_runs/<run_id>/`. Must not know how a run is done.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import platform
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
 
-from ray_asr.config import Config, to_dict
+from ray_asr.config import Config, fingerprint, to_dict
 from ray_asr.corpus.storage import write_whole
 
 
@@ -72,24 +75,83 @@ class RunSummary:
         return "\n".join(f"{name:<8}{value}" for name, value in lines)
 
 
+def new_run_id() -> str:
+    """A name for a run; later ones are greater, to the second."""
+    return time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]
+
+
+def begin_run(
+    filesystem: pafs.FileSystem, folder: str, run_id: str, config: Config, source: str
+) -> None:
+    """Leave what a run sets out to do in `_runs/<run_id>/`: `config.yaml` and `run.json`."""
+    run_folder = _run_folder(folder, run_id)
+    filesystem.create_dir(run_folder, recursive=True)
+    settings = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    write_whole(filesystem, f"{run_folder}/config.yaml", settings.encode())
+    record = {
+        "run_id": run_id,
+        "source": source,
+        "config_fingerprint": fingerprint(config),
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": platform.node(),
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    write_whole(filesystem, f"{run_folder}/run.json", text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """What an earlier run was to do.
+
+    Attributes:
+        source: its input.
+        settings: its `config.yaml`, as read.
+    """
+
+    source: str
+    settings: dict[str, Any]
+
+
+def latest_run(
+    filesystem: pafs.FileSystem, folder: str, config_fingerprint: str
+) -> RecordedRun | None:
+    """The newest run of these settings that an output records; None where there is none."""
+    runs = filesystem.get_file_info(pafs.FileSelector(f"{folder}/_runs", allow_not_found=True))
+    for run in sorted(runs, key=lambda run: run.base_name, reverse=True):
+        try:
+            record = json.loads(_read(filesystem, f"{run.path}/run.json"))
+            if record["config_fingerprint"] == config_fingerprint:
+                settings = yaml.safe_load(_read(filesystem, f"{run.path}/config.yaml"))
+                return RecordedRun(record["source"], settings)
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, yaml.YAMLError):
+            continue  # of a version that recorded less, or cut short
+    return None
+
+
+def _run_folder(folder: str, run_id: str) -> str:
+    return f"{folder}/_runs/{run_id}"
+
+
+def _read(filesystem: pafs.FileSystem, path: str) -> bytes:
+    with filesystem.open_input_stream(path) as source:
+        return source.read()
+
+
 def write_run(
     filesystem: pafs.FileSystem,
     folder: str,
-    config: Config,
     run: RunSummary,
     plan: Mapping[str, Any] | None = None,
     scaling: Sequence[Mapping[str, Any]] = (),
     samples: pa.Table | None = None,
 ) -> None:
-    """Leave what a run was in the output's `_runs/<run_id>/`.
+    """Leave what became of a run in its folder.
 
-    `config.yaml` and `summary.json`; `plan.json` with the reason for each number; `scaling.json`,
-    every change in the number of actors, with its reason; `samples.parquet`, what the monitor saw.
+    `summary.json`; `plan.json` with the reason for each number; `scaling.json`, every change in the
+    number of actors, with its reason; `samples.parquet`, what the monitor saw.
     """
-    run_folder = f"{folder}/_runs/{run.run_id}"
+    run_folder = _run_folder(folder, run.run_id)
     filesystem.create_dir(run_folder, recursive=True)
-    settings = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
-    write_whole(filesystem, f"{run_folder}/config.yaml", settings.encode())
     for name, values in (("plan", plan), ("scaling", list(scaling))):
         if values:
             text = json.dumps(values, indent=2, ensure_ascii=False, default=str)

@@ -50,7 +50,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, no_ray: list[str | None]) -> list[C
         def table(self) -> str:
             return "the table"
 
-    def job(source: str, output: str, config: Config, address: str | None) -> Any:
+    def job(source: str, output: str, config: Config, address: str | None, restart: bool) -> Any:
         seen.append(config)
         no_ray.append(address)
         return Nothing()
@@ -242,7 +242,7 @@ def test_an_error_of_ours_is_one_line_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, "transcribe_path", fail)
@@ -261,7 +261,7 @@ def test_rays_page_about_an_error_is_for_the_verbose(
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(pipeline, "transcribe_path", fail)

@@ -17,7 +17,7 @@ from ray_asr.control.capacity import ClusterResources, Node
 from ray_asr.control.plan import make_plan
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.forecast import ForecastOptions, forecast
-from ray_asr.job.summary import RunSummary, write_run
+from ray_asr.job.summary import RunSummary, begin_run, write_run
 from tests.fakes import tone, wav_bytes, write_input
 
 ONE = Entry(1, 1, 30.0, "int8", "fused", x_real_time=20.0, sample_s=400.0, load_s=5.0, start_s=8.0)
@@ -45,7 +45,9 @@ def a_run(output: Path, audio_s: float, wall_s: float, **settings: Any) -> str:
         actors_max=plan.recognize.start, ncpu=plan.ncpu, precision="int8",
         batch_size_s=plan.batch_size_s, model_id="demo", config_fingerprint="0" * 12,
     )  # fmt: skip
-    write_run(pafs.LocalFileSystem(), str(output), config, summary, plan.to_dict())
+    filesystem = pafs.LocalFileSystem()
+    begin_run(filesystem, str(output), summary.run_id, config, "shards")
+    write_run(filesystem, str(output), summary, plan.to_dict())
     return f"{output}/_runs/{summary.run_id}"
 
 

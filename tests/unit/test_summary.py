@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from ray_asr.config import Config, load_config, with_settings
-from ray_asr.job.summary import RunSummary, write_run
+from ray_asr.config import Config, fingerprint, load_config, to_dict, with_settings
+from ray_asr.job.summary import RecordedRun, RunSummary, begin_run, latest_run, write_run
 
+LOCAL = pafs.LocalFileSystem()
 RUN = RunSummary(
     run_id="20261122T000000-abcdef",
     output="out",
@@ -66,9 +67,11 @@ def test_a_run_that_had_nothing_to_do_shows_no_speed_and_no_actors() -> None:
 
 def test_a_run_leaves_its_summary_and_settings(tmp_path: Path) -> None:
     config = with_settings(Config(), {"hotword": "魔搭", "batch_size_s": 30, "model": "demo"})
-    write_run(pafs.LocalFileSystem(), str(tmp_path), config, RUN)
+    begin_run(LOCAL, str(tmp_path), RUN.run_id, config, "shards")
+    write_run(LOCAL, str(tmp_path), RUN)
     folder = tmp_path / "_runs" / RUN.run_id
-    assert sorted(file.name for file in folder.iterdir()) == ["config.yaml", "summary.json"]
+    names = ["config.yaml", "run.json", "summary.json"]
+    assert sorted(file.name for file in folder.iterdir()) == names
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary == dataclasses.asdict(RUN)
     assert summary["gpu_percent_mean"] is None
@@ -82,12 +85,27 @@ def test_the_settings_of_a_run_can_be_loaded_again(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:
     config = with_settings(Config(), settings)
-    write_run(pafs.LocalFileSystem(), str(tmp_path), config, RUN)
+    begin_run(LOCAL, str(tmp_path), RUN.run_id, config, "shards")
     assert load_config(tmp_path / "_runs" / RUN.run_id / "config.yaml") == config
 
 
 def test_two_runs_leave_two_folders(tmp_path: Path) -> None:
     for run_id in ("a", "b"):
         run = dataclasses.replace(RUN, run_id=run_id)
-        write_run(pafs.LocalFileSystem(), str(tmp_path), Config(), run)
+        write_run(LOCAL, str(tmp_path), run)
     assert sorted(f.name for f in (tmp_path / "_runs").iterdir()) == ["a", "b"]
+
+
+def test_the_newest_run_of_the_settings_is_found_again(tmp_path: Path) -> None:
+    english, german = (with_settings(Config(), {"language": name}) for name in ("en", "de"))
+    for run_id, config, source in (
+        ("20261101T000000-a", english, "old"),
+        ("20261102T000000-a", english, "s3://bucket/new"),
+        ("20261103T000000-a", german, "other"),
+    ):
+        begin_run(LOCAL, str(tmp_path), run_id, config, source)
+    (tmp_path / "_runs" / "20261104T000000-a").mkdir()  # killed before it said anything
+    found = latest_run(LOCAL, str(tmp_path), fingerprint(english))
+    assert found == RecordedRun("s3://bucket/new", to_dict(english))
+    assert latest_run(LOCAL, str(tmp_path), "0" * 12) is None
+    assert latest_run(LOCAL, str(tmp_path / "nothing"), fingerprint(english)) is None

@@ -1,0 +1,302 @@
+"""Kills a job's parts at seeded random times and lets it go on: is each id there exactly once?
+
+    python -m tests.faults.kills --kills 50 --seed 0
+
+Two nodes of Ray on this machine, and the job as a driver of its own, over and over: each time one
+of them is killed with SIGKILL, at a time that the seed decides: the driver, one actor, the second
+node's raylet, or everything at once. Where the driver was among them the same command is given
+again; a job that came to its end is held against its input, and the next one begins. Prints a
+JSON record; ends with 1 where an id was lost or doubled, or a reader saw half a part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+
+from tests.fakes import tone, wav_bytes, write_input
+from tests.ray.heads import BIN, ROOT, free_port, head_command
+
+FILES, ROWS_A_FILE, BAD_EVERY = 8, 24, 17
+VICTIMS = ("driver", "actor", "raylet", "all")
+# From when a driver has begun: into its start, its work, and its end.
+LATEST_S = 14.0
+
+
+def write_inputs(folder: Path) -> list[str]:
+    """Shards of one-second rows, some of them bad; the ids."""
+    ids: list[str] = []
+    for number in range(FILES):
+        names = [f"{number}-{row}" for row in range(ROWS_A_FILE)]
+        audio = [
+            b"no audio" if (number * ROWS_A_FILE + row) % BAD_EVERY == 0
+            else wav_bytes(tone(1.0, level=0.1 + row / 100))
+            for row in range(ROWS_A_FILE)
+        ]  # fmt: skip
+        write_input(folder / f"{number}.parquet", audio, ids=names, row_group_size=6)
+        ids += names
+    return ids
+
+
+@dataclass
+class Nodes:
+    """A head and a second node, each `ray start` with all that it started."""
+
+    folder: str
+    environment: dict[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    port: int = 0
+    count: int = 0
+
+    def start(self) -> None:
+        self.port = free_port()
+        # One actor has a place on each node, and reading too.
+        command = head_command(f"{self.folder}/{self.count}", 2, self.port)
+        self._start(command)
+        self._wait()
+        self.add_node()
+
+    def add_node(self) -> None:
+        self._start(
+            [
+                str(BIN / "ray"), "start", f"--address=127.0.0.1:{self.port}", "--block",
+                "--num-cpus=2", f"--object-store-memory={200 * 2**20}",
+                "--min-worker-port=0", "--max-worker-port=0",
+                f"--dashboard-agent-listen-port={free_port()}",
+                f"--dashboard-agent-grpc-port={free_port()}",
+                f"--metrics-export-port={free_port()}",
+            ]
+        )  # fmt: skip
+
+    def _start(self, command: list[str]) -> None:
+        self.count += 1
+        log = open(f"{self.folder}/node-{self.count}.log", "wb")  # noqa: SIM115
+        self.processes.append(
+            subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        )
+        log.close()
+
+    def _wait(self) -> None:
+        from ray._raylet import GcsClient
+
+        late = time.monotonic() + 120
+        while time.monotonic() < late:
+            try:
+                GcsClient(address=f"127.0.0.1:{self.port}").get_all_node_info(timeout=1)
+                return
+            except Exception:
+                time.sleep(0.3)
+        raise RuntimeError(f"no head came up; see {self.folder}")
+
+    def kill_raylet(self) -> bool:
+        """The second node's; what else ran there ends with it."""
+        for process in descendants(self.processes[-1]):
+            if process.name() == "raylet":
+                process.kill()
+                self.processes[-1].wait(60)
+                kill_all(self.processes.pop())
+                return True
+        return False
+
+    def kill(self) -> None:
+        for process in self.processes:
+            kill_all(process)
+        self.processes.clear()
+
+
+def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A process and what it started, as far as it is still its own."""
+    try:
+        own = psutil.Process(process.pid)
+        return [own, *own.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a process and all that it started, those with another parent by now included."""
+    for one in descendants(process):
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    for one in psutil.process_iter(["pid"]):
+        try:
+            if os.getsid(one.pid) == process.pid:
+                one.kill()
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    process.wait(60)
+
+
+def kill_actor(nodes: Nodes, rng: random.Random) -> bool:
+    """One process of the recognizing pool; whether there was one."""
+    workers = [
+        process
+        for node in nodes.processes
+        for process in descendants(node)
+        if "TranscribeWorker" in " ".join(process.cmdline())
+    ]
+    if not workers:
+        return False
+    rng.choice(workers).kill()
+    return True
+
+
+def ids_of(output: Path) -> collections.Counter[str]:
+    """What a reader finds, at any time: it raises where a part is not whole."""
+    found: collections.Counter[str] = collections.Counter()
+    for part in output.glob("part-*.parquet"):
+        found.update(pq.read_table(part, columns=["utterance_id"])["utterance_id"].to_pylist())
+    return found
+
+
+class Harness:
+    """Jobs and kills, until there were enough."""
+
+    def __init__(self, folder: Path, kills: int, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.folder = folder
+        self.wanted = kills
+        self.ids = write_inputs(folder / "in")
+        # A node's processes must be told from any other's, and from a driver's.
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        environment.pop("RAY_ADDRESS", None)
+        self.environment = environment
+        self.nodes = Nodes(str(folder), environment)
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.record: dict[str, int] = dict.fromkeys(VICTIMS, 0)
+        self.jobs = self.resumed = self.lost = self.doubled = self.ended_alone = 0
+
+    def run(self) -> None:
+        victims = [VICTIMS[i % len(VICTIMS)] for i in range(self.wanted)]
+        self.rng.shuffle(victims)
+        self.nodes.start()
+        try:
+            while victims:
+                victims = self._job(victims)
+        finally:
+            if self.driver is not None:
+                kill_all(self.driver)
+            self.nodes.kill()
+
+    def _job(self, victims: list[str]) -> list[str]:
+        """One output to its end; the victims that are left."""
+        output = self.folder / f"out-{self.jobs}"
+        self.jobs += 1
+        self._begin(output)
+        while victims:
+            if self._ends_within(self.rng.uniform(0.5, LATEST_S), output):
+                break
+            if self._kill(victims[0], output):
+                victims = victims[1:]
+            found = ids_of(output)
+            self.doubled += sum(count > 1 for count in found.values())
+        while not self._ends_within(300.0, output):
+            pass
+        found = ids_of(output)
+        self.lost += len(set(self.ids) - set(found))
+        self.doubled += sum(count > 1 for count in found.values())
+        self.doubled += len(set(found) - set(self.ids))
+        if list(output.glob("_writing*")):
+            raise AssertionError("a part that was never whole is left behind")
+        return victims
+
+    def _begin(self, output: Path) -> None:
+        address = f"127.0.0.1:{self.nodes.port}"
+        command = [
+            sys.executable, "-m", "tests.faults.driver", str(self.folder / "in"), str(output),
+            address,
+        ]  # fmt: skip
+        log = open(f"{self.folder}/driver.log", "ab")  # noqa: SIM115
+        self.driver = subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        log.close()
+
+    def _ends_within(self, seconds: float, output: Path) -> bool:
+        """Whether the job came to its end; a driver that gave up is started again."""
+        assert self.driver is not None
+        try:
+            code = self.driver.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        if code:
+            self.ended_alone += 1
+            if self.ended_alone > self.wanted:
+                raise RuntimeError(f"the driver ends by itself; see {self.folder}/driver.log")
+            self._resume(output)
+        return code == 0
+
+    def _resume(self, output: Path) -> None:
+        self.resumed += 1
+        self._begin(output)
+
+    def _kill(self, victim: str, output: Path) -> bool:
+        assert self.driver is not None
+        if victim == "actor" and not kill_actor(self.nodes, self.rng):
+            return False
+        if victim == "raylet":
+            if not self.nodes.kill_raylet():
+                return False
+            self.nodes.add_node()
+        if victim in ("driver", "all"):
+            if victim == "all":
+                os.kill(self.driver.pid, signal.SIGKILL)
+                self.nodes.kill()
+                self.nodes.start()
+            kill_all(self.driver)
+            self._resume(output)
+        self.record[victim] += 1
+        return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.monotonic()
+    # A short path, as Ray's sockets want it.
+    with tempfile.TemporaryDirectory(prefix="rk_", ignore_cleanup_errors=True) as folder:
+        harness = Harness(Path(folder), options.kills, options.seed)
+        try:
+            harness.run()
+        except BaseException:
+            print(Path(f"{folder}/driver.log").read_text()[-6000:], file=sys.stderr)
+            raise
+    print(
+        json.dumps(
+            {
+                "kills": harness.record,
+                "jobs": harness.jobs,
+                "resumed": harness.resumed,
+                "drivers_that_gave_up": harness.ended_alone,
+                "ids": len(harness.ids) * harness.jobs,
+                "lost": harness.lost,
+                "twice": harness.doubled,
+                "seconds": round(time.monotonic() - began),
+            }
+        )
+    )
+    sys.exit(1 if harness.lost or harness.doubled else 0)
+
+
+if __name__ == "__main__":
+    main()
