@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from ray_asr.corpus.compacted import COMPACTED_FILE as COMPACTED_FILE
+from ray_asr.corpus.compacted import parts_of
 from ray_asr.corpus.storage import WRITING, write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
 
 JOB_FILE = "_job.json"
-COMPACTED_FILE = "_compacted.json"  # which parts a joined one holds
 
 
 def parts_done(
@@ -48,7 +49,7 @@ def parts_done(
         if settings is None:
             return frozenset()
         _check_same(filesystem, path, job_record(settings))
-        return frozenset(filter(is_part, names))
+        return frozenset(parts_of(filesystem, path, frozenset(filter(is_part, names))))
     foreign = sorted(name for name in names if not name.startswith((".", "_")))
     if foreign:
         raise DataError(
@@ -109,15 +110,31 @@ def job_record(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, **settings}
 
 
-def _check_same(filesystem: pafs.FileSystem, path: str, wanted: Mapping[str, Any]) -> None:
-    with filesystem.open_input_stream(f"{path}/{JOB_FILE}") as source:
-        text = source.read()
+def recorded_job(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
+    """What `_job.json` at `path` says of the runs that made the output.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    try:
+        with filesystem.open_input_stream(f"{path}/{JOB_FILE}") as source:
+            text = source.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f"{path} holds no {JOB_FILE}, so it is not an output of ray_asr; name the folder that "
+            "`ray-asr transcribe` wrote to."
+        ) from error
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{path}/{JOB_FILE} cannot be read; name another output folder.")
+    return found
+
+
+def _check_same(filesystem: pafs.FileSystem, path: str, wanted: Mapping[str, Any]) -> None:
+    found = recorded_job(filesystem, path)
     normal = json.loads(json.dumps(wanted))
     different = [
         f"{key} was {found.get(key)!r}, now {normal.get(key)!r}"

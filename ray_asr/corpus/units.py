@@ -38,6 +38,8 @@ class Unit:
         row_groups: first and one past the last row group.
         rows: first and one past the last row, counted from the first row of `row_groups`.
         audio_bytes: encoded audio in these rows, as far as the footer tells.
+        chosen: the rows to be read, counted from the first of `rows`, rising; all where empty. The
+            part's name does not hang on them: it is the same part.
     """
 
     path: str
@@ -46,11 +48,12 @@ class Unit:
     row_groups: tuple[int, int]
     rows: tuple[int, int]
     audio_bytes: int
+    chosen: tuple[int, ...] = ()
 
     @property
     def num_rows(self) -> int:
-        """How many rows the unit has."""
-        return self.rows[1] - self.rows[0]
+        """How many rows are read of the unit."""
+        return len(self.chosen) or self.rows[1] - self.rows[0]
 
     @property
     def part_name(self) -> str:

@@ -6,19 +6,20 @@ or the cluster: tables come in, in any order and cut in any way, and files go ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
+from ray_asr.corpus.compacted import Place
 from ray_asr.corpus.rows import ROW, UNIT
-from ray_asr.corpus.storage import write_whole
 from ray_asr.corpus.units import Unit
 from ray_asr.errors import RayAsrError
+from ray_asr.job.part_files import write_part
+from ray_asr.job.replacing import Replacing
 from ray_asr.job.utterance import PRECISION
 from ray_asr.job.worker import BATCH_SIZE
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
@@ -50,6 +51,7 @@ class PartWriter:
         folder: the output folder.
         units: the units of this run; a row names its unit by the position in this list.
         written: called after each part; gives the folder of the next ones.
+        places: where the parts of units with chosen rows stand, in which these are replaced.
 
     Attributes:
         received: the rows so far.
@@ -64,11 +66,13 @@ class PartWriter:
         folder: str,
         units: Sequence[Unit],
         written: Callable[[], str] | None = None,
+        places: Mapping[str, Place] | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._folder = folder
         self._units = units
         self._written = written or (lambda: folder)
+        self._replacing = Replacing(filesystem, folder, units, places or {})
         self._waiting: dict[int, list[pa.Table]] = {}
         self._done: set[int] = set()
         self.received = Tally()
@@ -98,19 +102,22 @@ class PartWriter:
     def _write(self, number: int, rows: pa.Table) -> None:
         unit = self._units[number]
         order = np.argsort(rows[ROW].to_numpy(), kind="stable")
-        if not np.array_equal(rows[ROW].to_numpy()[order], np.arange(unit.num_rows)):
+        numbers = np.asarray(unit.chosen or range(unit.num_rows))
+        if not np.array_equal(rows[ROW].to_numpy()[order], numbers):
             raise RayAsrError(
                 f"rows of {unit.path} came back {rows.num_rows} instead of {unit.num_rows} times: "
                 "this is a fault in ray_asr; nothing of this unit was written."
             )
         part = rows.take(pa.array(order)).drop_columns([UNIT, ROW])
-        sink = pa.BufferOutputStream()
-        pq.write_table(part, sink, compression="zstd")
-        write_whole(self._filesystem, f"{self._folder}/{unit.part_name}", sink.getvalue())
+        units_written = 1
+        if unit.chosen:
+            units_written = self._replacing.take(number, part)
+        else:
+            write_part(self._filesystem, f"{self._folder}/{unit.part_name}", part)
         self._folder = self._written()
         self.kept.add(part)
         self._done.add(number)
-        self.written += 1
+        self.written += units_written
 
     def finish(self) -> None:
         """Assert that every unit has been written.
