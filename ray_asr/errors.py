@@ -35,6 +35,8 @@ class ErrorCode(str, Enum):  # enum.StrEnum is not in Python 3.10
     ID_MISSING = "id_missing"  # the id cell is null
     MODEL_FAILED = "model_failed"  # the model raised on this row alone
     OUT_OF_MEMORY = "out_of_memory"  # the row does not fit the device, even alone
+    ROW_TIMEOUT = "row_timeout"  # even alone it took longer than `job.row_timeout_s`
+    WORKER_DIED = "worker_died"  # processes died in the work on it, even alone
 
     def __str__(self) -> str:
         return self.value
@@ -56,6 +58,17 @@ class DataError(RayAsrError):
     """Input or output data that the job cannot start on or finish with."""
 
     exit_code = ExitCode.INPUT_DATA
+
+
+class StorageError(DataError, OSError):
+    """A store or a file that cannot be read or written; says where, why, and what to check.
+
+    It is an OSError too, so that what takes a file that cannot be read takes this as well.
+    """
+
+
+class MissingFileError(StorageError, FileNotFoundError):
+    """A file or folder that is not there."""
 
 
 class PlanError(RayAsrError):
@@ -89,7 +102,8 @@ class RowError(RayAsrError):
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(code, message)
         self.code = code
-        self.message = message
+        # What others say may hold half a character, which no column of text does.
+        self.message = message.encode(errors="replace").decode()
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -12,6 +12,8 @@ SENTENCE_ERRORS = [
     errors.RayAsrError,
     errors.ConfigError,
     errors.DataError,
+    errors.StorageError,
+    errors.MissingFileError,
     errors.PlanError,
     errors.TooManyFailuresError,
     errors.EngineFatalError,
