@@ -1,8 +1,8 @@
 """Encoded bytes → 16 kHz mono float32.
 
 Owns decoding, mixing down, resampling, and saying why a recording cannot be decoded. Must not know
-models or Ray. Never starts a process and never lets FFmpeg open anything but the given bytes: of
-the formats it would recognise by itself, playlists would make it fetch other files.
+models or Ray. Never starts a process. Whatever the bytes are, memory and time are bounded: by the
+length that a recording may have, and by the refusal of what a decoder would blow up.
 
 libsndfile decodes WAV, FLAC and Vorbis, where it is up to six times faster. FFmpeg decodes the
 rest: of MP3 libsndfile complains on the process's stderr, and in Opus it keeps the samples that
@@ -11,90 +11,27 @@ the header says to skip.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple, cast
 
-import av
-import av.container
-import av.error
 import numpy as np
-import numpy.typing as npt
-import soundfile as sf
 import soxr
 
-from ray_asr.corpus.audio_headers import (
-    ADTS,
-    FLAC,
-    G722,
-    MP3,
-    MP4,
-    OGG,
-    UNKNOWN,
-    WAV,
-    WEBM,
-    Header,
-    read_header,
-)
+from ray_asr.corpus.audio_blocks import Block, libsndfile_blocks, pcm16_blocks
+from ray_asr.corpus.audio_ffmpeg import ffmpeg_blocks
+from ray_asr.corpus.audio_headers import FLAC, MP3, WAV, Header, read_header
 from ray_asr.errors import ErrorCode, RowError
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
 MAX_DURATION_S = 6 * 3600.0
 
-_BLOCK_SAMPLES = 65_536  # of all channels together
 _RATES_HZ = range(1_000, 768_001)
+# What decoding may cost: a recording of more channels and higher rates counts as a longer one.
+_MOST_SAMPLES_A_SECOND = 8 * 48_000
+_MOST_RATE_CHANGES = 100  # each makes a new resampler
+_LONGEST_S = 1e9  # a header that says more is not believed
 # What a decoder may leave out of a promised length: encoder delay and padding of MP3.
 _MISSING_ALLOWED_S = {FLAC: 0.0, MP3: 0.25}
-# Refused packets are junk between frames in formats that have no container around them.
-_REFUSED_ALLOWED = {MP3: 0.05, ADTS: 0.05}
-_FFMPEG_NAMES = {OGG: "ogg", MP3: "mp3", MP4: "mov", WEBM: "matroska", ADTS: "aac", G722: "g722"}
-# What FFmpeg may take unknown bytes for. Images are there to be told from noise.
-_FFMPEG_GUESSES = (
-    "ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flv,mpeg,mpegts,tta,voc,w64,wv,"
-    "bmp_pipe,gif,gif_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
-)
-_INTEGER_SCALES = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
-
-
-class _Block(NamedTuple):
-    """Decoded samples `(T, channels)` at the recording's own rate."""
-
-    sample_rate_hz: int
-    samples: npt.NDArray[np.float32]
-
-
-class _BytesFile(io.RawIOBase):
-    """A memoryview as a file to read, without a copy of it; seeks outside of it are clamped."""
-
-    def __init__(self, data: memoryview) -> None:
-        super().__init__()
-        self._data = data
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        origins = {io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}
-        self._position = min(max(0, origins.get(whence, 0) + offset), len(self._data))
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any, /) -> int:  # its type, Buffer, is new in Python 3.12
-        found = self._data[self._position : self._position + len(buffer)]
-        buffer[: len(found)] = found
-        self._position += len(found)
-        return len(found)
-
-    def at_end(self) -> bool:
-        """Whether everything has been read."""
-        return self._position >= len(self._data)
 
 
 class _Samples:
@@ -140,7 +77,8 @@ def decode(
         data: WAV, FLAC, MP3, Ogg (Opus, Vorbis), MP4/M4A, WebM, ADTS AAC or raw G.722 (and what
             else FFmpeg finds); anything with a buffer, read without a copy.
         path_hint: the recording's name; only its suffix counts, and only `.g722`.
-        max_duration_s: a longer recording is refused as soon as that much is decoded, in seconds.
+        max_duration_s: a longer recording is refused, in seconds: before it is decoded, where its
+            container says so in more than one place, and else once that much is decoded.
 
     Returns:
         `(T,)` at 16,000 Hz in [-1, 1]; never empty.
@@ -180,6 +118,17 @@ def decode_pieces(
     header = read_header(view, path_hint)
     if header.problem is not None:
         raise RowError(*header.problem)
+    if header.least_s > max_duration_s:
+        raise _too_long(max_duration_s)
+    try:
+        yield from _pieces(header, piece_s, max_duration_s)
+    except MemoryError as error:
+        raise RowError(
+            ErrorCode.OUT_OF_MEMORY, "the decoded audio does not fit the memory that is left."
+        ) from error
+
+
+def _pieces(header: Header, piece_s: float, max_duration_s: float) -> Iterator[Waveform]:
     samples, came = _Samples(header.duration_s), False
     for block in _at_16_khz(_checked(_blocks(header), header, max_duration_s)):
         samples.append(block)
@@ -199,36 +148,43 @@ def duration_ms(data: bytes | bytearray | memoryview, *, path_hint: str = "") ->
     Decodes nothing and never raises; a damaged or cut recording is None too.
     """
     header = read_header(memoryview(data).cast("B"), path_hint)
-    if header.duration_s is None or header.problem is not None:
+    if header.problem is not None:
+        return None
+    if header.duration_s is None or header.duration_s > _LONGEST_S:
         return None
     return round(header.duration_s * 1000)
 
 
-def _blocks(header: Header) -> Iterator[_Block]:
+def _blocks(header: Header) -> Iterator[Block]:
     if header.pcm16 is not None:
-        return _pcm16_blocks(header.pcm16, header.channels, header.sample_rate_hz)
+        return pcm16_blocks(header.pcm16, header.channels, header.sample_rate_hz)
     if header.kind in (WAV, FLAC) or header.codec == "vorbis":
-        return _libsndfile_blocks(header)
-    return _ffmpeg_blocks(header)
+        return libsndfile_blocks(header)
+    return ffmpeg_blocks(header)
 
 
-def _checked(blocks: Iterator[_Block], header: Header, max_duration_s: float) -> Iterator[_Block]:
+def _checked(blocks: Iterator[Block], header: Header, max_duration_s: float) -> Iterator[Block]:
     """The blocks mixed to one channel, each checked, and their sum checked at the end."""
-    seconds, count = 0.0, 0
+    seconds, count, work = 0.0, 0, 0
     for rate, samples in blocks:
         if rate not in _RATES_HZ:
             raise RowError(ErrorCode.AUDIO_CORRUPT, f"a sampling rate of {rate} Hz is not speech.")
         seconds += len(samples) / rate
         count += len(samples)
+        work += samples.size
         if seconds > max_duration_s:
+            raise _too_long(max_duration_s)
+        if work > max_duration_s * _MOST_SAMPLES_A_SECOND:
             raise RowError(
-                ErrorCode.AUDIO_TOO_LONG, f"the audio is longer than {max_duration_s:g} s."
+                ErrorCode.AUDIO_TOO_LONG,
+                f"the audio has more than {work} samples in {samples.shape[1]} channels of {rate} "
+                f"Hz; it may have as many as {max_duration_s:g} s of 8 channels of 48000 Hz.",
             )
         with np.errstate(over="ignore", invalid="ignore"):
             mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
         if not np.isfinite(mono).all():
             raise RowError(ErrorCode.AUDIO_NON_FINITE, "the audio has NaN or infinite samples.")
-        yield _Block(rate, np.clip(mono, -1.0, 1.0))
+        yield Block(rate, np.clip(mono, -1.0, 1.0))
     if header.promised_samples is None:
         return
     missing = header.promised_samples - count
@@ -240,13 +196,18 @@ def _checked(blocks: Iterator[_Block], header: Header, max_duration_s: float) ->
         )
 
 
-def _at_16_khz(blocks: Iterator[_Block]) -> Iterator[Waveform]:
+def _at_16_khz(blocks: Iterator[Block]) -> Iterator[Waveform]:
     """Resample block by block; a change of rate in the middle starts anew there."""
     resampler: soxr.ResampleStream | None = None
-    current_hz = SAMPLE_RATE_HZ
+    current_hz, changes = SAMPLE_RATE_HZ, 0
     nothing: Waveform = np.empty(0, np.float32)
     for rate, mono in blocks:
         if rate != current_hz:
+            changes += 1
+            if changes > _MOST_RATE_CHANGES:
+                raise RowError(
+                    ErrorCode.AUDIO_CORRUPT, "the sampling rate changes more than 100 times."
+                )
             if resampler is not None:
                 yield np.clip(resampler.resample_chunk(nothing, last=True), -1.0, 1.0)
             current_hz, resampler = rate, None
@@ -260,89 +221,5 @@ def _at_16_khz(blocks: Iterator[_Block]) -> Iterator[Waveform]:
         yield np.clip(resampler.resample_chunk(nothing, last=True), -1.0, 1.0)
 
 
-def _pcm16_blocks(data: memoryview, channels: int, rate: int) -> Iterator[_Block]:
-    """Plain 16-bit samples, scaled as libsndfile does, which takes longer to open a file."""
-    values = np.frombuffer(data, "<i2").reshape(-1, channels)
-    frames = max(1, _BLOCK_SAMPLES // channels)
-    for start in range(0, len(values), frames):
-        yield _Block(rate, values[start : start + frames].astype(np.float32) * np.float32(2**-15))
-
-
-def _libsndfile_blocks(header: Header) -> Iterator[_Block]:
-    data = header.data
-    if header.open_size_at is not None:  # libsndfile takes 0 at its word
-        patched = bytearray(data)
-        patched[header.open_size_at : header.open_size_at + 4] = b"\xff" * 4
-        data = memoryview(patched)
-    file = _BytesFile(data)
-    try:
-        with sf.SoundFile(cast(BinaryIO, file)) as sound:
-            frames = max(1, _BLOCK_SAMPLES // sound.channels)
-            while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
-                yield _Block(sound.samplerate, np.asarray(samples, np.float32))
-    except sf.SoundFileError as error:
-        if header.promised_samples is not None and file.at_end():
-            raise RowError(
-                ErrorCode.AUDIO_TRUNCATED, f"the {header.kind} data ends before its header says."
-            ) from error
-        raise _corrupt(header) from error
-
-
-def _ffmpeg_blocks(header: Header) -> Iterator[_Block]:
-    options = {"format_whitelist": _FFMPEG_GUESSES} if header.kind == UNKNOWN else {}
-    try:
-        with av.open(
-            _BytesFile(header.data),
-            format=_FFMPEG_NAMES.get(header.kind),
-            options=options,
-            metadata_errors="ignore",
-        ) as container:
-            yield from _ffmpeg_stream_blocks(container, header)
-    # PyAV raises ValueError itself where FFmpeg hands it something it has no name for.
-    except (av.error.FFmpegError, ValueError) as error:
-        raise _corrupt(header) from error
-
-
-def _ffmpeg_stream_blocks(
-    container: av.container.InputContainer, header: Header
-) -> Iterator[_Block]:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, av.AudioStream):
-        raise RowError(ErrorCode.AUDIO_NO_STREAM, "the media file has no audio stream.")
-    if stream.codec_context is None:
-        raise _corrupt(header)
-    stream.codec_context.thread_count = 1  # a task decodes on the one core that it was given
-    refused = packets = 0
-    last_error: av.error.InvalidDataError | None = None
-    for packet in container.demux(stream):
-        packets += 1
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError as error:
-            refused, last_error = refused + 1, error
-            continue
-        for frame in frames:
-            if isinstance(frame, av.AudioFrame) and frame.samples:
-                yield _Block(frame.sample_rate, _frame_samples(frame))
-    if refused > math.ceil(packets * _REFUSED_ALLOWED.get(header.kind, 0.0)):
-        raise _corrupt(header) from last_error
-
-
-def _frame_samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
-    """A frame's samples `(T, channels)`, integers scaled to [-1, 1)."""
-    values = frame.to_ndarray()
-    layout = frame.format
-    values = values.T if layout.is_planar else values.reshape(-1, frame.layout.nb_channels)
-    samples = values.astype(np.float32)
-    name = layout.packed.name
-    if name in _INTEGER_SCALES:
-        if name == "u8":
-            samples -= 128.0
-        samples /= _INTEGER_SCALES[name]
-    return samples
-
-
-def _corrupt(header: Header) -> RowError:
-    if header.kind == UNKNOWN:
-        return RowError(ErrorCode.AUDIO_NOT_AUDIO, "the bytes are no audio format that is known.")
-    return RowError(ErrorCode.AUDIO_CORRUPT, f"the {header.kind} data cannot be decoded.")
+def _too_long(max_duration_s: float) -> RowError:
+    return RowError(ErrorCode.AUDIO_TOO_LONG, f"the audio is longer than {max_duration_s:g} s.")

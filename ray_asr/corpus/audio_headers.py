@@ -1,16 +1,20 @@
 """Encoded bytes → what their headers promise: container, length, whether all of it is there.
 
-Owns the recognition of containers and the walk over their chunks, pages and boxes; touches no
-sample. Must not know models or Ray. Needed because decoders return the part of a cut file that
-they have and say nothing.
+Owns the recognition of containers and the walk over the chunks of WAV, FLAC and MP3; the others
+have modules of their own. Touches no sample. Must not know models or Ray. Needed because decoders
+return the part of a cut file that they have and say nothing.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ray_asr.corpus.audio_mp4 import mp4_extent
+from ray_asr.corpus.audio_ogg import ogg_extent
+from ray_asr.corpus.audio_parts import BrokenError, CutError, Extent, PartCount
+from ray_asr.corpus.audio_webm import webm_extent
 from ray_asr.errors import ErrorCode
 
 WAV, FLAC, OGG, MP3, MP4, WEBM, ADTS, G722, UNKNOWN = (
@@ -37,8 +41,7 @@ _MP3_KBPS = {  # (is MPEG-1, layer) → kbit/s by index; Source: ISO 11172-3 and
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_EBML, _SEGMENT, _INFO, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1549A966, 0x1F43B675
-_TIMESTAMP_SCALE, _DURATION = 0x2AD7B1, 0x4489
+_MOST_TAGS = 100  # ID3 tags, one behind the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Header:
         kind: the container, one of the constants above.
         data: the bytes without leading tags.
         duration_s: the length by the header; None where it does not say.
+        least_s: the recording is at least so long, or damaged; 0 where that is not known.
         promised_samples: what the header promises to decode to, a channel; None where it makes no
             promise that a decoder can be held to.
         sample_rate_hz: of `promised_samples`.
@@ -62,6 +66,7 @@ class Header:
     kind: str
     data: memoryview
     duration_s: float | None = None
+    least_s: float = 0.0
     promised_samples: int | None = None
     sample_rate_hz: int = 0
     codec: str = ""
@@ -69,14 +74,6 @@ class Header:
     pcm16: memoryview | None = None
     open_size_at: int | None = None
     problem: tuple[ErrorCode, str] | None = None
-
-
-class _CutError(Exception):
-    """The bytes end inside something that they began."""
-
-
-class _BrokenError(Exception):
-    """The container contradicts itself."""
 
 
 def read_header(data: memoryview, path_hint: str = "") -> Header:
@@ -87,17 +84,22 @@ def read_header(data: memoryview, path_hint: str = "") -> Header:
         path_hint: its name; the suffix `.g722` alone says that raw bytes are G.722.
     """
     if path_hint.lower().endswith(".g722"):
-        return Header(G722, data, len(data) / G722_BYTES_PER_S)
-    data = data[_id3_size(data) :]
+        seconds = len(data) / G722_BYTES_PER_S
+        return Header(G722, data, seconds, seconds)
+    for _ in range(_MOST_TAGS):
+        size = _id3_size(data)
+        if not size:
+            break
+        data = data[size:]
     kind = _kind(data)
     walk = _WALKS.get(kind)
     if walk is None:
         return Header(kind, data)
     try:
         return walk(data)
-    except (_CutError, struct.error):
+    except (CutError, struct.error):
         problem = (ErrorCode.AUDIO_TRUNCATED, f"the {kind} data ends before its header says.")
-    except _BrokenError as error:
+    except BrokenError as error:
         problem = (ErrorCode.AUDIO_CORRUPT, f"the {kind} data is damaged: {error}.")
     return Header(kind, data, problem=problem)
 
@@ -124,9 +126,10 @@ def _kind(data: memoryview) -> str:
 
 
 def _wav(data: memoryview) -> Header:
-    position, bytes_per_s, size64 = 12, 0, None
+    position, bytes_per_s, size64, chunks = 12, 0, None, PartCount()
     rate = channels = 0  # of 16-bit integers
     while True:
+        chunks.add()
         tag, size = struct.unpack_from("<4sI", data, position)
         body = position + 8
         if tag == b"data":
@@ -148,17 +151,22 @@ def _wav(data: memoryview) -> Header:
     elif _WAV_OPEN_END <= size <= 0xFFFFFFFF and size > there:
         size = there
     if size > there:
-        raise _CutError
+        raise CutError
     duration_s = size / bytes_per_s if bytes_per_s else None
     if not channels or open_size_at is not None:
         return Header(WAV, data, duration_s, open_size_at=open_size_at)
     pcm16 = data[body : body + size - size % (2 * channels)]
-    return Header(WAV, data, duration_s, sample_rate_hz=rate, channels=channels, pcm16=pcm16)
+    least_s = duration_s or 0.0
+    return Header(
+        WAV, data, duration_s, least_s, sample_rate_hz=rate, channels=channels, pcm16=pcm16
+    )
 
 
 def _only_chunks(data: memoryview, position: int) -> bool:
     """Whether RIFF chunks fill the rest exactly: then a data chunk of size 0 is really empty."""
+    chunks = PartCount()
     while position + 8 <= len(data):
+        chunks.add()
         tag, size = struct.unpack_from("<4sI", data, position)
         if not (tag.isascii() and tag.decode("ascii").isprintable()):
             return False
@@ -169,68 +177,26 @@ def _only_chunks(data: memoryview, position: int) -> bool:
 def _flac(data: memoryview) -> Header:
     position = 4
     rate = total = 0
+    blocks = PartCount()
     while True:
+        blocks.add()
         start = struct.unpack_from(">I", data, position)[0]
         kind, size = start >> 24 & 127, start & 0xFFFFFF
         if position == 4:
             if kind != 0 or size < 34:
-                raise _BrokenError("its stream description is missing")
+                raise BrokenError("its stream description is missing")
             packed = struct.unpack_from(">Q", data, position + 4 + 10)[0]
             rate, total = packed >> 44, packed & (1 << 36) - 1
         position += 4 + size
         if position > len(data):
-            raise _CutError
+            raise CutError
         if start >> 31:
             break
     if not rate:
-        raise _BrokenError("its sampling rate is 0")
+        raise BrokenError("its sampling rate is 0")
     if not total:
         return Header(FLAC, data)
-    return Header(FLAC, data, total / rate, total, rate)
-
-
-def _ogg(data: memoryview) -> Header:
-    codecs: dict[int, tuple[str, int, int]] = {}  # serial → codec, rate of its clock, first sample
-    granules: dict[int, int] = {}
-    running: set[int] = set()
-    position = 0
-    while position < len(data):
-        if data[position : position + 4] != b"OggS":
-            if codecs and not running:
-                break  # what taggers leave behind the last page
-            if len(data) - position < 4:
-                raise _CutError
-            raise _BrokenError("a page does not begin where the last one ends")
-        flags, granule, serial = struct.unpack_from("<xBqI", data, position + 4)
-        table = position + 27
-        body = table + data[table - 1] if table <= len(data) else len(data) + 1
-        end = body + sum(data[table:body])
-        if end > len(data):
-            raise _CutError
-        if flags & 2:
-            codecs[serial] = _ogg_codec(data[body:end])
-            running.add(serial)
-        if granule >= 0:
-            granules[serial] = granule
-        if flags & 4:
-            running.discard(serial)
-        position = end
-    if running:
-        raise _CutError
-    if len(codecs) != 1:
-        return Header(OGG, data)
-    ((serial, (codec, clock_hz, first)),) = codecs.items()
-    if not clock_hz:
-        return Header(OGG, data)
-    return Header(OGG, data, max(0, granules.get(serial, 0) - first) / clock_hz, codec=codec)
-
-
-def _ogg_codec(packet: memoryview) -> tuple[str, int, int]:
-    if packet[:8] == b"OpusHead":
-        return "opus", 48_000, struct.unpack_from("<H", packet, 10)[0]
-    if packet[:7] == b"\x01vorbis":
-        return "vorbis", struct.unpack_from("<I", packet, 12)[0], 0
-    return "", 0, 0
+    return Header(FLAC, data, total / rate, total / rate, total, rate)
 
 
 def _mp3_frame(data: memoryview, position: int) -> tuple[int, int, int] | None:
@@ -272,7 +238,7 @@ def _mp3(data: memoryview) -> Header:
     start = _first_mp3_frame(data) or 0
     frame = _mp3_frame(data, start)
     if frame is None:
-        raise _BrokenError("no frame begins it")
+        raise BrokenError("no frame begins it")
     size, samples, rate = frame
     is_mpeg1, is_mono = data[start + 1] >> 3 & 3 == 3, data[start + 3] >> 6 == 3
     tag = start + 4 + ((17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17))
@@ -283,96 +249,24 @@ def _mp3(data: memoryview) -> Header:
         return Header(MP3, data)
     frames = struct.unpack_from(">I", data, tag + 8)[0]
     if flags & 2 and struct.unpack_from(">I", data, tag + 12)[0] > len(data):
-        raise _CutError
-    return Header(MP3, data, frames * samples / rate, frames * samples, rate)
+        raise CutError
+    seconds = frames * samples / rate
+    return Header(MP3, data, seconds, seconds, frames * samples, rate)
 
 
-def _boxes(data: memoryview, position: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of the contents of each box between `position` and `stop`."""
-    while position < stop:
-        size, name = struct.unpack_from(">I4s", data, position)
-        body = position + 8
-        if size == 1:
-            size = struct.unpack_from(">Q", data, body)[0]
-            body += 8
-        end = stop if size == 0 else position + size
-        if end < body:
-            raise _BrokenError("a box is smaller than its own header")
-        yield name, body, end
-        position = end
+def _walked(kind: str, extent_of: Callable[[memoryview], Extent]) -> Callable[[memoryview], Header]:
+    def walk(data: memoryview) -> Header:
+        extent = extent_of(data)
+        return Header(kind, data, extent.duration_s, extent.least_s, codec=extent.codec)
+
+    return walk
 
 
-def _mp4(data: memoryview) -> Header:
-    duration_s, names = None, set[bytes]()
-    for name, body, end in _boxes(data, 0, len(data)):
-        if end > len(data):
-            raise _CutError
-        names.add(name)
-        if name == b"moov":
-            duration_s = _mp4_duration_s(data, body, end)
-    if b"moov" not in names or (duration_s and not names & {b"mdat", b"moof"}):
-        raise _CutError
-    return Header(MP4, data, duration_s or None)
-
-
-def _mp4_duration_s(data: memoryview, start: int, stop: int) -> float | None:
-    for name, body, _ in _boxes(data, start, stop):
-        if name == b"mvhd":
-            wide = data[body] == 1
-            scale, duration = struct.unpack_from(
-                ">IQ" if wide else ">II", data, body + (20 if wide else 12)
-            )
-            unknown = 0xFFFFFFFFFFFFFFFF if wide else 0xFFFFFFFF
-            return duration / scale if scale and duration != unknown else None
-    return None
-
-
-def _vint(data: memoryview, position: int, *, keep_marker: bool) -> tuple[int, int]:
-    """A number of Matroska and where it ends; all ones (an unknown size) is -1."""
-    if position >= len(data):
-        raise _CutError
-    length = 9 - data[position].bit_length()
-    if length > 8:
-        raise _BrokenError("an element has no name")
-    end = position + length
-    if end > len(data):
-        raise _CutError
-    value = int.from_bytes(data[position:end], "big")
-    if keep_marker:
-        return value, end
-    mask = (1 << 7 * length) - 1
-    return (-1 if value & mask == mask else value & mask), end
-
-
-def _webm(data: memoryview) -> Header:
-    position, duration_s = 0, None
-    while position < len(data):
-        name, body = _vint(data, position, keep_marker=True)
-        size, body = _vint(data, body, keep_marker=False)
-        if size >= 0 and body + size > len(data):
-            raise _CutError
-        if name == _SEGMENT or (name == _CLUSTER and size < 0):
-            position = body  # live recorders leave both sizes open: look at what is inside
-            continue
-        if size < 0:
-            raise _BrokenError("an element has no size")
-        if name == _INFO:
-            duration_s = _webm_duration_s(data, body, body + size)
-        position = body + size
-    return Header(WEBM, data, duration_s)
-
-
-def _webm_duration_s(data: memoryview, position: int, stop: int) -> float | None:
-    scale_ns, ticks = 1_000_000, None
-    while position < stop:
-        name, body = _vint(data, position, keep_marker=True)
-        size, body = _vint(data, body, keep_marker=False)
-        position = body + max(size, 0)
-        if name == _TIMESTAMP_SCALE:
-            scale_ns = int.from_bytes(data[body:position], "big")
-        elif name == _DURATION and size in (4, 8):
-            ticks = struct.unpack_from(">f" if size == 4 else ">d", data, body)[0]
-    return ticks * scale_ns / 1e9 if ticks is not None and 0 <= ticks < 1e15 else None
-
-
-_WALKS = {WAV: _wav, FLAC: _flac, OGG: _ogg, MP3: _mp3, MP4: _mp4, WEBM: _webm}
+_WALKS: dict[str, Callable[[memoryview], Header]] = {
+    WAV: _wav,
+    FLAC: _flac,
+    MP3: _mp3,
+    OGG: _walked(OGG, ogg_extent),
+    MP4: _walked(MP4, mp4_extent),
+    WEBM: _walked(WEBM, webm_extent),
+}
