@@ -1,6 +1,9 @@
 # make demo   the whole job on embedded speech with embedded models
 # make test   style, types, layers and all tests
 # make check  style, types and layers alone
+# make test-faults  50 kills of a job on two nodes: no id lost, none twice (20 minutes)
+# make test-hostile  10,000 hostile recordings and one of 15 hours, a row each
+# make fuzz MINUTES=15  coverage-guided fuzzing of the decoding of recordings
 # make style  put the code into its one style
 
 PYTHON ?= python3
@@ -9,13 +12,24 @@ BIN := $(VENV)/bin
 # Made again when what is installed changes; otherwise a second `make` reuses what is there.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check style install
+.PHONY: demo test test-faults test-hostile fuzz check style install
 
 demo: $(INSTALLED)
 	$(BIN)/ray-asr demo
 
 test: check
 	$(BIN)/python -m pytest
+
+test-faults: $(INSTALLED)
+	$(BIN)/python -m tests.faults.kills --kills 50
+
+test-hostile: $(INSTALLED)
+	$(BIN)/python -m tests.faults.hostile_run --count 10000 --hours 15
+
+MINUTES ?= 15
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' -c constraints.txt
+	$(BIN)/python -m tests.faults.fuzz_audio --minutes $(MINUTES)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

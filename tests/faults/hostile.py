@@ -49,6 +49,7 @@ class Case:
         hint: the name of the recording.
         expected: the outcomes that are right ("ok" or an error code); empty where any is.
         duration_ms: the least and the most length of an "ok"; None where any is right.
+        max_duration_s: `input.max_duration_s`, where it is not the default.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Case:
     hint: str = ""
     expected: frozenset[str] = frozenset()
     duration_ms: tuple[int, int] | None = None
+    max_duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,25 @@ def case(seed: int, index: int) -> Case:
     """The input of that number."""
     random = Random(f"{seed}/{index}")
     kind = random.choices(list(_KINDS), [weight for weight, _ in _KINDS.values()])[0]
-    made = _KINDS[kind][1](random)
+    return _case(f"{seed}/{index}", kind, _KINDS[kind][1](random))
+
+
+def bomb_names() -> list[str]:
+    """What a few bytes can be made to become."""
+    return [name for name, *_ in _BOMBS]
+
+
+def bomb(name: str) -> Case:
+    """The bomb of that name."""
+    (found,) = [_Made(name, make(), *rest) for one, make, *rest in _BOMBS if one == name]
+    return _case("a", "bomb", found)
+
+
+def _case(number: str, kind: str, made: _Made) -> Case:
     length = None
     if made.seconds is not None:
         length = (round(1000 * made.seconds) - 30, round(1000 * (made.seconds + LONGER_S)))
-    name = f"{seed}/{index} {kind}: {made.name}"
+    name = f"{number} {kind}: {made.name}"
     return Case(name, kind, made.data, made.hint, frozenset(made.expected), length)
 
 

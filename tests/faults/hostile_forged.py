@@ -132,6 +132,7 @@ def movie(
     tracks: int = 1,
     fragments: Sequence[bytes] = (),
     seconds: int = 1,
+    elsewhere: bytes = b"",
 ) -> bytes:
     """An MP4 of AAC whose tables say what they are told to say."""
     config = bytes.fromhex("0000000003190001000411401500000000000000000000000005021408060102")
@@ -149,7 +150,7 @@ def movie(
     media = box(
         b"mdia", box(b"mdhd", full(0, 0, RATE, seconds * RATE, 0)),
         box(b"hdlr", full(0), handler, bytes(13)),
-        box(b"minf", box(b"smhd", full(0)), table),
+        box(b"minf", box(b"smhd", full(0)), elsewhere, table),
     )  # fmt: skip
     track = box(b"trak", box(b"tkhd", full(0, 0, 1, 0, seconds * 1000), bytes(60)), edit, media)
     head = box(b"mvhd", full(0, 0, 1000, seconds * 1000, 0x10000), bytes(76))
@@ -158,6 +159,15 @@ def movie(
     return box(b"ftyp", b"isom", full(0)[:4], b"isom") + moov + box(b"mdat", bytes(64)) + b"".join(
         fragments
     )
+
+
+def movie_elsewhere(path: bytes) -> bytes:
+    """An MP4 that says that its samples are in another file."""
+    alias = bytes(10) + b"\x01v" + bytes(26 + 12) + b"\x01f" + bytes(62 + 16)
+    alias += struct.pack(">hh", 1, 1) + bytes(16)
+    alias += struct.pack(">HH", 2, len(path)) + path + bytes(len(path) & 1) + b"\xff\xff\0\0"
+    reference = box(b"dref", full(1), box(b"alis", bytes(4), alias))
+    return movie(elsewhere=box(b"dinf", reference))
 
 
 def fragment(count: int, flags: int = 0) -> bytes:

@@ -15,14 +15,18 @@ import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from tests.faults.hostile import OK, Case, case
+from tests.faults.hostile_sources import write_long_opus
 
 HANG_S = 60.0
 # Beside the encoded bytes: ten minutes of decoded audio, three times over, and what a decoder has.
@@ -30,6 +34,7 @@ MOST_MB = 400.0
 MOST_TIMES_ENCODED = 6
 _LIMIT_BYTES = 6 * 2**30  # a process that asks for more is refused: other work runs beside it
 _PIECE_S = 300.0
+_START_S = 280.0  # within which a process has started and has made its input
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,14 @@ def numbered(item: tuple[int, int]) -> Case:
     return case(*item)
 
 
+def from_file(path: str, expected: str, max_duration_s: float | None = None) -> Case:
+    """A recording in a file, and what must come of it."""
+    name, data = Path(path).name, Path(path).read_bytes()
+    kind = "long" if max_duration_s is None else "long, allowed"
+    return Case(f"file {kind}: {name}", kind, data, name, frozenset((expected,)),
+                max_duration_s=max_duration_s)  # fmt: skip
+
+
 def _status_mb(field: str) -> float:
     with open("/proc/self/status", encoding="ascii") as status:
         for line in status:
@@ -74,7 +87,7 @@ def _forget_peak() -> None:
         file.write("5")
 
 
-def decoded(made: Case, max_duration_s: float | None = None) -> tuple[str, float, str]:
+def decoded(made: Case) -> tuple[str, float, str]:
     """Outcome, seconds of audio and message of one row through the job's own decoding."""
     import pyarrow as pa
 
@@ -84,7 +97,9 @@ def decoded(made: Case, max_duration_s: float | None = None) -> tuple[str, float
     from ray_asr.errors import RowError
     from ray_asr.schema import SAMPLE_RATE_HZ
 
-    config = InputConfig() if max_duration_s is None else InputConfig(max_duration_s=max_duration_s)
+    config = InputConfig()
+    if made.max_duration_s is not None:
+        config = InputConfig(max_duration_s=made.max_duration_s)
     duration_ms(made.data, path_hint=made.hint)
     batch = pa.record_batch(
         {
@@ -163,7 +178,7 @@ class _Process:
 
     def give(self, item: Any) -> None:
         self.item, self.name = item, str(item)
-        self.until = time.monotonic() + 4 * HANG_S  # it starts, and makes the input
+        self.until = time.monotonic() + _START_S
         self.pipe.send(item)
 
     def end(self) -> int | None:
@@ -173,7 +188,9 @@ class _Process:
         return self.process.exitcode
 
 
-def run(items: Iterable[Any], make: Make = numbered, processes: int = 1) -> Iterator[Outcome]:
+def run(
+    items: Iterable[Any], make: Make = numbered, processes: int = 1, hang_s: float = HANG_S
+) -> Iterator[Outcome]:
     """Decode the inputs that `make` makes of `items`, each in one of so many processes."""
     waiting = iter(items)
     pool = [_Process(make) for _ in range(processes)]
@@ -185,7 +202,7 @@ def run(items: Iterable[Any], make: Make = numbered, processes: int = 1) -> Iter
         while busy := [worker for worker in pool if worker.item is not None]:
             ready = wait([worker.pipe for worker in busy], timeout=1.0)
             for worker in busy:
-                outcome = _heard(worker) if worker.pipe in ready else _overdue(worker)
+                outcome = _heard(worker, hang_s) if worker.pipe in ready else _overdue(worker)
                 if outcome is None:
                     continue
                 yield outcome
@@ -199,7 +216,7 @@ def run(items: Iterable[Any], make: Make = numbered, processes: int = 1) -> Iter
             worker.end()
 
 
-def _heard(worker: _Process) -> Outcome | None:
+def _heard(worker: _Process, hang_s: float) -> Outcome | None:
     try:
         said = worker.pipe.recv()
     except (EOFError, OSError):
@@ -208,7 +225,7 @@ def _heard(worker: _Process) -> Outcome | None:
         worker.end()
         return Outcome(worker.name, _kind(worker.name), "crashed", f"exit code {code}")
     if isinstance(said, str):  # the input is made: its time begins
-        worker.name, worker.until = said, time.monotonic() + HANG_S
+        worker.name, worker.until = said, time.monotonic() + hang_s
         return None
     return said
 
@@ -217,7 +234,7 @@ def _overdue(worker: _Process) -> Outcome | None:
     if time.monotonic() < worker.until:
         return None
     worker.end()
-    return Outcome(worker.name, _kind(worker.name), "hung", f"no answer within {HANG_S:g} s")
+    return Outcome(worker.name, _kind(worker.name), "hung", "no answer in time")
 
 
 def _kind(name: str) -> str:
@@ -255,6 +272,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="how many inputs")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--seed", type=int, default=5, help="what the inputs are drawn from")
+    parser.add_argument("--hours", type=float, default=0.0, help="of a long recording, made too")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     start, outcomes = time.monotonic(), list[Outcome]()
@@ -268,7 +286,22 @@ def main() -> int:
         sys.stdout.flush()
     sys.stdout.write(f"{table(outcomes)}\n{len(outcomes)} rows of {asked.count} inputs in "
                      f"{time.monotonic() - start:.0f} s, {asked.processes} processes\n")  # fmt: skip
-    return int(len(outcomes) != asked.count or any(outcome.fault for outcome in outcomes))
+    is_wrong = len(outcomes) != asked.count or any(outcome.fault for outcome in outcomes)
+    if asked.hours:
+        of_hours = list(run_long(asked.hours))
+        sys.stdout.write(f"{table(of_hours)}\n")
+        is_wrong = is_wrong or any(outcome.fault for outcome in of_hours)
+    return int(is_wrong)
+
+
+def run_long(hours: float) -> Iterator[Outcome]:
+    """A recording of hours under the limit as it is, and under one that lets it through."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{hours:g}h.opus"
+        write_long_opus(path, hours)
+        yield from run([str(path)], partial(from_file, expected="audio_too_long"))
+        longer = partial(from_file, expected=OK, max_duration_s=3600 * (hours + 1))
+        yield from run([str(path)], longer, hang_s=3600.0)
 
 
 if __name__ == "__main__":

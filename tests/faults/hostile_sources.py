@@ -106,7 +106,12 @@ def source(name: str) -> bytes:
 
 
 def encoded(
-    samples: np.ndarray, rate: int, container: str, codec: str, options: dict[str, str] | None = None
+    samples: np.ndarray,
+    rate: int,
+    container: str,
+    codec: str,
+    options: dict[str, str] | None = None,
+    bit_rate: int = 0,
 ) -> bytes:
     """`samples` `(T, channels)` through one of FFmpeg's encoders."""
     sink = io.BytesIO()
@@ -117,6 +122,8 @@ def encoded(
     ) as output:
         stream = output.add_stream(codec, rate=rate)
         stream.layout = layout
+        if bit_rate:
+            stream.bit_rate = bit_rate
         frame = av.AudioFrame.from_ndarray(values, format="s16", layout=layout)
         frame.sample_rate = rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
@@ -196,7 +203,7 @@ def renumbered(data: bytes, serial: int = 77) -> bytes:
 def _noise_in_opus() -> bytes:
     """Twenty seconds of soft noise in Opus."""
     noise = np.random.default_rng(5).normal(0, 0.003, (20 * 48_000, 1)).astype(np.float32)
-    return encoded(noise, 48_000, "ogg", "libopus")
+    return encoded(noise, 48_000, "ogg", "libopus", bit_rate=8_000)
 
 
 def write_long_opus(path: Path, hours: float) -> int:
