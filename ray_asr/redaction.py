@@ -11,8 +11,8 @@ from typing import Any, cast
 
 HIDDEN = "***"
 
-# User info of an address: all up to "@". A secret key with a "/" that was not written as %2F is told
-# by the ":" before it, which no port follows.
+# User info of an address: all up to "@". A secret key with a "/" that was not written as %2F is
+# told by the ":" before it, which no port follows.
 _USER_INFO = re.compile(
     r"(?P<protocol>[a-z][a-z0-9+.-]*)://"
     r"(?P<info>[^\s/@?#]+|[^\s/@:?#]+:(?!\d+(?:[/?#\s]|$))[^\s@]*)@",
@@ -42,10 +42,9 @@ def is_secret_name(name: str) -> bool:
 def redacted(text: str) -> str:
     """A path, an address, or any text that may hold some, without secrets.
 
-    User info (`s3://key:secret@bucket`) and the values of secret names (`?sig=…`, `X-Amz-Signature=…`)
-    become `***`; the rest stays as it is.
+    User info (`s3://key:secret@bucket`) and the values of secret names (`?sig=…`,
+    `X-Amz-Signature=…`) become `***`; the rest stays as it is.
     """
-
     return _VALUE.sub(_without_value, _USER_INFO.sub(_without_user, text))
 
 

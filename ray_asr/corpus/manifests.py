@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 
-from ray_asr.corpus.storage import open_filesystem
-from ray_asr.errors import DataError
+from ray_asr.corpus.storage import open_filesystem, read_whole
+from ray_asr.errors import DataError, StorageError
+from ray_asr.redaction import redacted
 
 # What `audio.decode` reads.
 AUDIO_SUFFIXES = tuple(
@@ -37,7 +37,7 @@ class Recording:
 
     Attributes:
         path: where it is, in its filesystem's own form; `store` says in which filesystem.
-        audio_path: the path as the source names it.
+        audio_path: the path as the source names it, without secrets.
         origin: what named it, for messages.
         reference_text: None where the source gives none; "" says that nothing is said.
         text_path: a file that holds the reference text; "" where `reference_text` is it.
@@ -148,7 +148,7 @@ def read_kaldi(filesystem: pafs.FileSystem, scp: str) -> Recordings:
         if _ARK.search(path):
             raise DataError(f"{origin} points into an archive; unpack it and name the files.")
         text = texts.get(utterance_id)
-        entries.append(Recording(utterance_id, path, path, origin, reference_text=text))
+        entries.append(Recording(utterance_id, path, redacted(path), origin, reference_text=text))
     return _located(entries, filesystem, folder)
 
 
@@ -188,7 +188,8 @@ def _jsonl_entry(line: str, origin: str) -> Recording:
             f"{origin} asks for a part of a recording (offset), which pack does not cut; cut it "
             "into a file of its own."
         )
-    named = entry.get("utterance_id", path if is_nemo else entry.get("key", path))
+    shown = redacted(path)
+    named = entry.get("utterance_id", shown if is_nemo else entry.get("key", shown))
     text = entry.get("text" if is_nemo else "target")
     seconds = entry.get("duration") if is_nemo else None
     claimed_ms = None
@@ -198,7 +199,7 @@ def _jsonl_entry(line: str, origin: str) -> Recording:
     return Recording(
         str(named),
         path,
-        path,
+        shown,
         origin,
         reference_text=None if text is None else str(text),
         claimed_ms=claimed_ms,
@@ -213,21 +214,16 @@ def _jsonl_entry(line: str, origin: str) -> Recording:
 def _located(entries: Iterable[Recording], filesystem: pafs.FileSystem, folder: str) -> Recordings:
     """Entries whose `path` is as written → recordings with their filesystem, path and size."""
     filesystems = [filesystem]
-    roots: dict[str, tuple[int, str]] = {}  # scheme and host → store, path of its root
     located: list[Recording] = []
     for entry in entries:
         path, store = posixpath.normpath(posixpath.join(folder, entry.path)), 0
         if "://" in entry.path:
-            parts = urlsplit(entry.path)
-            root = f"{parts.scheme}://{parts.netloc}/"
-            if root not in roots:
-                other, inner = open_filesystem(root)
-                known = [i for i, each in enumerate(filesystems) if each.equals(other)]
-                if not known:
-                    filesystems.append(other)
-                roots[root] = (known[0] if known else len(filesystems) - 1, inner)
-            store, inner = roots[root]
-            path = posixpath.join(inner, entry.path[len(root) :])
+            other, path = open_filesystem(entry.path)
+            known = (i for i, each in enumerate(filesystems) if each is other)
+            equal = (i for i, each in enumerate(filesystems) if each.equals(other))
+            store = next(known, next(equal, len(filesystems)))
+            if store == len(filesystems):
+                filesystems.append(other)
         located.append(replace(entry, path=path, store=store))
     found: list[Recording] = []
     missing: list[tuple[str, str]] = []
@@ -254,8 +250,9 @@ def _is_file(filesystem: pafs.FileSystem, path: str) -> bool:
 def _lines(filesystem: pafs.FileSystem, path: str) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, stripped, with their numbers from 1."""
     try:
-        with filesystem.open_input_stream(path) as source:
-            text = source.read().decode("utf-8-sig")
+        text = read_whole(filesystem, path).decode("utf-8-sig")
+    except StorageError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text ({error}).") from error
     for number, line in enumerate(text.split("\n"), start=1):

@@ -33,9 +33,10 @@ from ray_asr.corpus.pack_shards import (
     split_by_bytes,
     write_shard,
 )
-from ray_asr.corpus.storage import WRITING, open_filesystem
+from ray_asr.corpus.storage import open_filesystem, whole_name, write_whole
 from ray_asr.corpus.units import MIB
 from ray_asr.errors import ConfigError, DataError
+from ray_asr.redaction import redacted
 
 REPORT_FOLDER = "_pack"
 UNREADABLE_FILE = "unreadable.jsonl"
@@ -108,6 +109,7 @@ def pack(
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"num_tasks is {num_tasks}: use at least 1.")
     where, folder = open_filesystem(destination)
+    shown = redacted(destination)
     folder = folder.rstrip("/")
     _check_empty(where, folder)
     schema, readers, missing = _split(source, shard_mb * MIB, row_group_mb * MIB)
@@ -129,8 +131,8 @@ def pack(
         rows = sum(report.rows for report in reports)
         if not rows:
             raise DataError(
-                f"none of the {len(unreadable)} recordings of {source} can be read; the first: "
-                f"{unreadable[0][1]}."
+                f"none of the {len(unreadable)} recordings of {redacted(source)} can be read; the "
+                f"first: {unreadable[0][1]}."
             )
         _write_unreadable(where, folder, unreadable)
         is_done = True
@@ -138,7 +140,7 @@ def pack(
         if not is_done:  # so that the same command can be given again
             _remove(where, folder, paths)
     return PackSummary(
-        destination=destination,
+        destination=shown,
         rows=rows,
         shards=len(paths),
         audio_bytes=sum(report.audio_bytes for report in reports),
@@ -165,7 +167,7 @@ def _split(
 ) -> tuple[pa.Schema, list[ReadRows], list[tuple[str, str]]]:
     """The schema of the shards, what reads the rows of each, and what is known to be missing."""
     filesystem, path = open_filesystem(source)
-    path = path.rstrip("/")
+    source, path = redacted(source), path.rstrip("/")
     recordings = _recordings(filesystem, path)
     if recordings is None:
         tables = read_tables(filesystem, path)
@@ -203,7 +205,7 @@ def _recordings(filesystem: pafs.FileSystem, path: str) -> Recordings | None:
     """The recordings that a source names; None where it is Parquet."""
     info = filesystem.get_file_info(path)
     if info.type == pafs.FileType.NotFound:
-        raise DataError(f"the source {path} does not exist; check the path.")
+        raise DataError(f"the source {redacted(path)} does not exist; check the path.")
     if info.type == pafs.FileType.File:
         if info.extension == "parquet":
             return None
@@ -212,7 +214,7 @@ def _recordings(filesystem: pafs.FileSystem, path: str) -> Recordings | None:
         if info.extension in ("jsonl", "json"):
             return read_jsonl(filesystem, path)
         raise DataError(
-            f"{path} is no source that pack knows; name a folder, a wav.scp, a .jsonl manifest, or "
+            f"{redacted(path)} is no source that pack knows; name a folder, a wav.scp, a .jsonl manifest, or "
             "a .parquet file."
         )
     if filesystem.get_file_info(f"{path}/wav.scp").type == pafs.FileType.File:
@@ -261,7 +263,8 @@ def _run(
             (done, *_), _ = ray.wait(list(running))
             reports[running.pop(done)] = ray.get(done)
     except ray.exceptions.RayTaskError as error:
-        raise DataError(f"a shard could not be packed: {error.cause}.") from error
+        reason = redacted(str(error.cause)).rstrip(".")
+        raise DataError(f"a shard could not be packed: {reason}.") from error
     finally:
         for task in running:
             ray.cancel(task)
@@ -279,13 +282,13 @@ def _write_unreadable(
     lines = (
         json.dumps({"utterance_id": i, "reason": r}, ensure_ascii=False) for i, r in unreadable
     )
-    with filesystem.open_output_stream(f"{folder}/{REPORT_FOLDER}/{UNREADABLE_FILE}") as sink:
-        sink.write("".join(f"{line}\n" for line in lines).encode())
+    text = "".join(f"{line}\n" for line in lines)
+    write_whole(filesystem, f"{folder}/{REPORT_FOLDER}/{UNREADABLE_FILE}", text.encode())
 
 
 def _remove(filesystem: pafs.FileSystem, folder: str, paths: list[str]) -> None:
     """Take away what an unfinished run has written, and nothing else."""
     ours = {path.rpartition("/")[2] for path in paths}
     for info in filesystem.get_file_info(pafs.FileSelector(folder)):
-        if info.base_name.removeprefix(WRITING) in ours:
+        if whole_name(info.base_name) in ours:
             filesystem.delete_file(info.path)

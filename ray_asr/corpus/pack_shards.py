@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from ray_asr.corpus.audio import duration_ms
 from ray_asr.corpus.manifests import Recording
-from ray_asr.corpus.storage import whole_file
+from ray_asr.corpus.storage import read_whole, whole_file
+from ray_asr.errors import StorageError
+from ray_asr.redaction import redacted
 
 OWN_FIELDS = (
     pa.field("utterance_id", pa.string()),
@@ -142,17 +144,17 @@ def read_recordings(
 
 def _read(filesystem: pafs.FileSystem, recording: Recording) -> dict[str, Any] | tuple[str, str]:
     if recording.size > LARGEST_AUDIO_BYTES:
-        return recording.utterance_id, f"{recording.path} is larger than 2 GiB"
+        return recording.utterance_id, f"{redacted(recording.path)} is larger than 2 GiB"
     path, text = recording.path, recording.reference_text
     try:
-        with filesystem.open_input_stream(path) as source:
-            audio = source.read()
+        audio = read_whole(filesystem, path)
         if recording.text_path:
             path = recording.text_path
-            with filesystem.open_input_stream(path) as source:
-                text = source.read().decode("utf-8-sig").strip()
+            text = read_whole(filesystem, path).decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        return recording.utterance_id, f"{path} is not UTF-8 text"
+        return recording.utterance_id, f"{redacted(path)} is not UTF-8 text"
+    except StorageError as error:
+        return recording.utterance_id, str(error).rstrip(".")
     except OSError as error:
         return recording.utterance_id, f"{path} cannot be read: {error.strerror or error}"
     length = duration_ms(audio, path_hint=recording.path)

@@ -86,7 +86,9 @@ class PatientHandler(pafs.FileSystemHandler):
 
     def delete_root_dir_contents(self) -> None:
         """Refuse: that would be a whole store."""
-        raise StorageError(f"all of {self.where('')} is not deleted; delete the folder by its name.")
+        raise StorageError(
+            f"all of {self.where('')} is not deleted; delete the folder by its name."
+        )
 
     def delete_file(self, path: str) -> None:
         """Delete a file."""

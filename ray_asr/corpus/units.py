@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from ray_asr.config import Config
 from ray_asr.corpus.storage import open_filesystem
-from ray_asr.errors import DataError
+from ray_asr.errors import DataError, StorageError
+from ray_asr.redaction import redacted
 
 MIB = 2**20
 # What a row is taken to weigh where audio stands in other files and only its path in the table.
@@ -74,7 +75,7 @@ def list_input(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
     """
     info = filesystem.get_file_info(path)
     if info.type == pafs.FileType.NotFound:
-        raise DataError(f"the input {path} does not exist; check the path.")
+        raise DataError(f"the input {redacted(path)} does not exist; check the path.")
     if info.type == pafs.FileType.File:
         return [info]
     below = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
@@ -89,7 +90,8 @@ def list_input(filesystem: pafs.FileSystem, path: str) -> list[pafs.FileInfo]:
     ]
     if not files:
         raise DataError(
-            f"the input {path} holds no .parquet file; make shards with `ray-asr pack` first."
+            f"the input {redacted(path)} holds no .parquet file; make shards with `ray-asr pack` "
+            "first."
         )
     return sorted(files, key=lambda file: file.path)
 
@@ -98,9 +100,11 @@ def _footer(filesystem: pafs.FileSystem, file: pafs.FileInfo) -> pq.FileMetaData
     try:
         with filesystem.open_input_file(file.path) as source:
             return pq.read_metadata(source)
+    except StorageError:  # says itself what is wrong, which is not the file
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
-            f"{file.path} is not a readable Parquet file ({error}); remove or repair it."
+            f"{redacted(file.path)} is not a readable Parquet file ({error}); remove or repair it."
         ) from error
 
 
@@ -207,7 +211,7 @@ def list_units(
     def units_of(file: pafs.FileInfo) -> list[Unit]:
         footer = _footer(filesystem, file)
         schema = footer.schema.to_arrow_schema()
-        check_columns(file.path, schema, id_column, audio_column)
+        check_columns(redacted(file.path), schema, id_column, audio_column)
         kind = schema.field(audio_column).type
         groups = [
             (footer.row_group(i).num_rows, _audio_bytes(footer, i, audio_column, kind))
@@ -219,7 +223,7 @@ def list_units(
     with ThreadPoolExecutor(_FOOTER_READERS) as readers:
         units = [unit for of_file in readers.map(units_of, files) for unit in of_file]
     if not units:
-        raise DataError(f"the input {path} has no rows; there is nothing to transcribe.")
+        raise DataError(f"the input {redacted(path)} has no rows; there is nothing to transcribe.")
     return units
 
 

@@ -30,6 +30,7 @@ from ray_asr.corpus.storage import open_filesystem
 from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.graph import BATCHES_IN_A_CHUNK
+from ray_asr.redaction import redacted
 
 _AUTOMATIC = ("auto", 0, 0.0)
 
@@ -179,9 +180,10 @@ def _read_run(folder: str) -> tuple[dict[str, Any], dict[str, Any], Config]:
         if not isinstance(summary, Mapping) or not needed.issubset(summary):
             raise ValueError("summary.json is not a run's")
         if not summary["audio_s"]:
-            raise DataError(f"the run {folder} recognized no audio: name another one.")
+            raise DataError(f"the run {redacted(folder)} recognized no audio: name another one.")
         return dict(summary), dict(plan), with_settings(Config(), settings)
     except (OSError, ValueError, AttributeError, pa.ArrowException, yaml.YAMLError) as error:
         raise DataError(
-            f"{folder} is not the folder of a finished run ({error}): name OUTPUT/_runs/<run_id>."
+            f"{redacted(folder)} is not the folder of a finished run ({error}): name "
+            "OUTPUT/_runs/<run_id>."
         ) from error

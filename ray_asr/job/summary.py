@@ -21,6 +21,7 @@ import yaml
 
 from ray_asr.config import Config, fingerprint, to_dict
 from ray_asr.corpus.storage import write_whole
+from ray_asr.redaction import redacted, redacted_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,12 @@ def begin_run(
     """Leave what a run sets out to do in `_runs/<run_id>/`: `config.yaml` and `run.json`."""
     run_folder = _run_folder(folder, run_id)
     filesystem.create_dir(run_folder, recursive=True)
-    settings = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    shown = redacted_settings(to_dict(config))
+    settings = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
     write_whole(filesystem, f"{run_folder}/config.yaml", settings.encode())
     record = {
         "run_id": run_id,
-        "source": source,
+        "source": redacted(source),
         "config_fingerprint": fingerprint(config),
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
@@ -154,7 +156,8 @@ def write_run(
     filesystem.create_dir(run_folder, recursive=True)
     for name, values in (("plan", plan), ("scaling", list(scaling))):
         if values:
-            text = json.dumps(values, indent=2, ensure_ascii=False, default=str)
+            shown = redacted_settings(values)
+            text = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
             write_whole(filesystem, f"{run_folder}/{name}.json", text.encode())
     if samples is not None:
         sink = pa.BufferOutputStream()

@@ -19,6 +19,7 @@ from ray_asr.config import Config
 from ray_asr.corpus.rows import ENCODED, ERROR_CODE, decode_rows, read_unit
 from ray_asr.corpus.units import Unit, input_units
 from ray_asr.errors import DataError
+from ray_asr.redaction import redacted
 
 # Of the front of a unit, so that a large one need not be read whole.
 _BATCHES_OF_A_UNIT = 4
@@ -72,7 +73,7 @@ def draw_samples(
     rows = list(_in_turn(of_units, max(seconds)))
     if not rows:
         raise DataError(
-            f"{source} has no row that the tuner could measure with: it takes decodable recordings "
+            f"{redacted(source)} has no row that the tuner could measure with: it takes decodable recordings "
             "of up to ten minutes; give it another part of the input."
         )
     return [_written(rows, wanted_s, folder / f"sample-{n}") for n, wanted_s in enumerate(seconds)]

@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
 from ray_asr.errors import DataError
+from ray_asr.redaction import redacted
 
 
 class ParquetColumns:
@@ -31,7 +32,7 @@ class ParquetColumns:
     """
 
     def __init__(self, where: str, what: str) -> None:
-        self._name = f"{what} {where}"
+        self._name = f"{what} {redacted(where)}"
         try:
             if "://" in where:
                 filesystem, path = pafs.FileSystem.from_uri(where)
@@ -43,7 +44,8 @@ class ParquetColumns:
             if info.type == pafs.FileType.Directory:
                 files = _visible(filesystem, path)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"cannot read {self._name}: {error}; check the path") from error
+            reason = redacted(str(error))
+            raise DataError(f"cannot read {self._name}: {reason}; check the path") from None
         if info.type == pafs.FileType.NotFound:
             raise DataError(f"{self._name} does not exist; check the path")
         if not files:

@@ -20,6 +20,7 @@ from typing import Any, get_args
 import jiwer
 
 from ray_asr.errors import ConfigError, DataError
+from ray_asr.redaction import redacted
 from ray_asr.results.columns import ParquetColumns
 from ray_asr.results.normalize import Unit, normalize, words
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
@@ -217,7 +218,8 @@ class _References:
             for id_, text in rows:
                 if self._texts.setdefault(str(id_), text) != text:
                     raise DataError(
-                        f"reference {where} has two texts for {_ID} {id_}; leave the right one"
+                        f"reference {redacted(where)} has two texts for {_ID} {id_}; leave the "
+                        "right one"
                     )
 
     def take(self, id_: str) -> str | None:
@@ -284,7 +286,8 @@ def score(
     tally.add([(text, "", [NO_TRANSCRIPT] * len(by)) for text in missing], unit)
     if not tally.total.rows:
         raise DataError(
-            f"none of the {unscored:,} rows of {output} has a reference; {_GIVE_REFERENCE}"
+            f"none of the {unscored:,} rows of {redacted(output)} has a reference; "
+            f"{_GIVE_REFERENCE}"
         )
     return Score(
         wer=tally.total.wer,
