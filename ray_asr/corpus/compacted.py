@@ -1,27 +1,21 @@
 """Joined part files: which parts each of them holds, and where in an output a part's rows stand.
 
-Owns `_compacted.json` and its meaning. Must not know how files are joined, models or Ray. A joined
-file says of itself too what it holds, in its schema's metadata: the record saves reading the
-footers, and one that is lost costs nothing but that.
+Owns `_compacted.json` and its meaning. Must not know how files are joined, models or Ray.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from ray_asr.corpus.storage import write_whole
 from ray_asr.errors import DataError
 
 COMPACTED_FILE = "_compacted.json"
 JOINED = "part-joined-"  # begins the name of a file that holds several parts
-PARTS_KEY = "_parts"  # in the metadata of a joined file: what `_compacted.json` says of it
 
 # The parts that a joined file holds, in order, each with its rows.
 Parts = tuple[tuple[str, int], ...]
@@ -61,10 +55,13 @@ def joined_files(
     if not joined:
         return {}
     record = _record(filesystem, f"{folder}/{COMPACTED_FILE}")
-    return {
-        name: record[name] if name in record else _own_record(filesystem, folder, name)
-        for name in joined
-    }
+    unknown = [name for name in joined if name not in record]
+    if unknown:
+        raise DataError(
+            f"{folder}/{COMPACTED_FILE} does not say which parts {unknown[0]} holds: put it back "
+            "as `ray-asr compact` wrote it, or name another output folder."
+        )
+    return {name: record[name] for name in joined}
 
 
 def places(names: Collection[str], joined: Mapping[str, Parts]) -> Iterator[Place]:
@@ -95,36 +92,18 @@ def write_record(filesystem: pafs.FileSystem, folder: str, joined: Mapping[str, 
     write_whole(filesystem, f"{folder}/{COMPACTED_FILE}", text.encode())
 
 
-def encoded(parts: Parts) -> bytes:
-    """What stands under `PARTS_KEY` in a joined file's metadata."""
-    return json.dumps(list(map(list, parts))).encode()
-
-
 def _record(filesystem: pafs.FileSystem, path: str) -> dict[str, Parts]:
     try:
         with filesystem.open_input_stream(path) as source:
             files = json.loads(source.read())["files"]
-        return {name: _decoded(parts) for name, parts in files.items()}
+        return {
+            name: tuple((str(part), int(rows)) for part, rows in parts)
+            for name, parts in files.items()
+        }
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} cannot be read ({error!r}); delete it: the joined files say themselves what "
-            "they hold."
+            f"{path} cannot be read ({error!r}): put it back as `ray-asr compact` wrote it, or "
+            "name another output folder."
         ) from error
-
-
-def _own_record(filesystem: pafs.FileSystem, folder: str, name: str) -> Parts:
-    try:
-        with filesystem.open_input_file(f"{folder}/{name}") as source:
-            return _decoded(json.loads((pq.read_schema(source).metadata or {})[PARTS_KEY.encode()]))
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"what {folder}/{name} holds is not known ({error!r}): neither does {COMPACTED_FILE} "
-            "say it nor the file itself. Put the record back, or delete the file and run the same "
-            "transcribe command again."
-        ) from error
-
-
-def _decoded(parts: Sequence[Any]) -> Parts:
-    return tuple((str(part), int(rows)) for part, rows in parts)

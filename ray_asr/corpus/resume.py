@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from ray_asr.corpus.compacted import COMPACTED_FILE as COMPACTED_FILE
-from ray_asr.corpus.compacted import parts_of
+from ray_asr.corpus.compacted import Place, parts_of
 from ray_asr.corpus.storage import WRITING, write_whole
 from ray_asr.errors import DataError
 from ray_asr.schema import SCHEMA_VERSION
@@ -103,6 +103,17 @@ def sweep_unfinished(filesystem: pafs.FileSystem, path: str) -> None:
 def is_part(name: str) -> bool:
     """Whether a file of this name in an output holds transcripts."""
     return name.startswith("part-") and name.endswith(".parquet")
+
+
+def part_places(filesystem: pafs.FileSystem, path: str) -> dict[str, Place]:
+    """Where each part of an output stands, by the part's name.
+
+    Raises:
+        DataError: there are joined files, and what they hold is not known.
+    """
+    listing = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    names = {file.base_name for file in listing}
+    return parts_of(filesystem, path, frozenset(filter(is_part, names)))
 
 
 def job_record(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ what is inside a model.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from ray_asr.config import Config, deciding_settings, fingerprint
+from ray_asr.corpus.compacted import Place
+from ray_asr.corpus.resume import part_places
 from ray_asr.corpus.units import Unit
 from ray_asr.engine.loading import model_revision
 from ray_asr.job.utterance import PRECISION
@@ -46,6 +49,35 @@ def rows_of(units: Sequence[Unit]) -> int:
     return sum(unit.num_rows for unit in units)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run has to do on an output.
+
+    Attributes:
+        rows_in: rows that the run is about, those that are done among them.
+        pending: the units that it does; where rows of one are chosen, these are replaced in the
+            part that is there.
+        places: where the parts of such units stand, by the part's name.
+    """
+
+    rows_in: int
+    pending: Sequence[Unit]
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
+
+
+# Of the units of an input, and the names of the parts that are done in a folder: what to do.
+Choose = Callable[[pafs.FileSystem, str, Sequence[Unit], Collection[str]], Work]
+
+
+def what_is_missing(
+    filesystem: pafs.FileSystem, folder: str, units: Sequence[Unit], done: Collection[str]
+) -> Work:
+    """The units that have no part; says how far the output is."""
+    pending = [unit for unit in units if unit.part_name not in done]
+    say_what_is_done(folder, units, pending, done)
+    return Work(rows_of(units), pending)
+
+
 def say_what_is_done(
     output: str, units: Sequence[Unit], pending: Sequence[Unit], done: Collection[str]
 ) -> None:
@@ -73,13 +105,17 @@ def say_what_is_done(
 
 
 def precision_of(filesystem: pafs.FileSystem, folder: str, parts: Collection[str]) -> str:
-    """What the rows of the first of some parts were computed in; "" where that is not known."""
+    """What the rows of the first of some parts were computed in; "" where that is not known.
+
+    Of a part that was joined with others it is what all of these were computed in.
+    """
     if not parts:
         return ""
     try:
-        with filesystem.open_input_file(f"{folder}/{min(parts)}") as source:
+        place = part_places(filesystem, folder)[min(parts)]
+        with filesystem.open_input_file(f"{folder}/{place.file}") as source:
             metadata = pq.read_schema(source).metadata or {}
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowInvalid, OSError, KeyError):
         return ""
     return metadata.get(PRECISION.encode(), b"").decode()
 
@@ -91,10 +127,10 @@ def say_what_differs(before: str, now: Collection[str]) -> bool:
     processes know.
 
     Args:
-        before: from `precision_of`.
+        before: from `precision_of`; several with commas.
         now: precisions of this run's rows, "" among them where one is not known.
     """
-    others = sorted({*now} - {"", before})
+    others = sorted({*now} - {"", *before.split(", ")})
     if not before or not others:
         return False
     logger.warning(

@@ -6,13 +6,12 @@ Owns how Parquet parts are read and written. Must not know what is done with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ray_asr.corpus.compacted import PARTS_KEY, Parts, encoded
 from ray_asr.corpus.storage import whole_file, write_whole
 from ray_asr.job.utterance import PRECISION
 
@@ -113,12 +112,10 @@ def write_in_groups(writer: pq.ParquetWriter, batches: Iterable[pa.RecordBatch])
         write()
 
 
-def with_metadata(schemas: list[pa.Schema], parts: Parts | None = None) -> pa.Schema:
+def with_metadata(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """The first schema, with what all of them say of how their rows were computed.
 
-    Args:
-        schemas: of the files whose rows stand together.
-        parts: which parts those are, where they are several.
+    Where that was in several precisions, all of them are named.
     """
     found = [schema.metadata or {} for schema in schemas]
     metadata = {key: value for of_one in found for key, value in of_one.items()}
@@ -130,6 +127,4 @@ def with_metadata(schemas: list[pa.Schema], parts: Parts | None = None) -> pa.Sc
     }
     if precisions:
         metadata[PRECISION.encode()] = ", ".join(sorted(precisions)).encode()
-    if parts is not None:
-        metadata[PARTS_KEY.encode()] = encoded(parts)
     return schemas[0].with_metadata(metadata)
