@@ -11,15 +11,16 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import reprlib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from ray_asr.errors import ConfigError
+from ray_asr.redaction import redacted, redacted_settings
+from ray_asr.yaml_text import parse_yaml, read_yaml
 
 # What ray_asr decides itself, or what would undo a promise of its own; not to be passed through.
 OWNED_FUNASR_OPTIONS = frozenset(
@@ -69,6 +70,7 @@ class EngineConfig:
         "auto", "what the recognizer computes in: auto, fp32, bf16, fp16 or int8", decides_text=True
     )
     ncpu: int = setting(0, "compute threads an actor; 0: as few as memory allows", "cores")
+    trust_model: bool = setting(False, "let models run code of their own; docs/security.md")
     funasr_options: dict[str, Any] = field(
         default_factory=dict[str, Any],
         metadata={
@@ -101,6 +103,12 @@ class JobConfig:
         0, "recognizing actors, at the start where it scales; 0: as many as fit", "actors"
     )
     num_gpus: float = setting(0.0, "GPUs an actor: 0, or 1/n", "GPUs")
+    row_timeout_s: float = setting(
+        600.0, "a row that takes longer, beside its own length, is failed; 0: no bound", "s"
+    )
+    recycle_rows: int = setting(
+        0, "rows after which an actor's process is renewed; 0: never", "rows"
+    )
     max_failed_ratio: float = setting(0.5, "more failed rows than this end with exit code 5", "")
 
 
@@ -240,6 +248,14 @@ def _validate(config: Config) -> None:
         "lower that.",
     )
     _require(job.unit_mb > 0, f"job.unit_mb is {job.unit_mb}: use a size above 0 MiB.")
+    _require(
+        job.row_timeout_s == 0 or 1 <= job.row_timeout_s <= 1e6,
+        f"job.row_timeout_s is {job.row_timeout_s:g}: use 1 second or more, or 0 for no bound.",
+    )
+    _require(
+        job.recycle_rows >= 0,
+        f"job.recycle_rows is {job.recycle_rows}: use 0 (never) or a number of rows.",
+    )
     _require(job.num_actors >= 0, f"job.num_actors is {job.num_actors}: use 0 (automatic) or more.")
     _check_control(config.control, job.num_actors)
     parts = 1 / job.num_gpus if 0 < job.num_gpus < 1 else job.num_gpus
@@ -279,7 +295,7 @@ def _checked(path: str, annotation: Any, value: Any) -> Any:
     elif isinstance(value, annotation) and not (annotation is int and isinstance(value, bool)):
         return value
     expected = "a mapping" if typing.get_origin(annotation) else annotation.__name__
-    raise ConfigError(f"{path} is {value!r}: it takes {expected}.")
+    raise ConfigError(f"{path} is {reprlib.repr(value)}: it takes {expected}.")
 
 
 def resolve_name(name: str) -> tuple[str, str]:
@@ -311,9 +327,12 @@ def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
 
 
 def load_config(
-    path: str | Path | None, sets: Iterable[str] = (), flags: Mapping[str, Any] | None = None
+    path: str | Path | None,
+    sets: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    base: Config | None = None,
 ) -> Config:
-    """The defaults, then a YAML file of sections, then `section.leaf=value`, then single values.
+    """The defaults (or `base`), then a YAML file, then `section.leaf=value`, then single values.
 
     They are checked once, all together: each may need another.
 
@@ -324,11 +343,11 @@ def load_config(
     flags = flags or {}
     if path is not None:
         try:
-            tree: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            tree: Any = read_yaml(Path(path)) or {}
         except OSError as error:
             raise ConfigError(f"cannot read the configuration {path}: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not YAML: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path} is not YAML: {error}.") from error
         if not isinstance(tree, dict) or not all(
             isinstance(leaves, dict) for leaves in cast(dict[str, Any], tree).values()
         ):
@@ -338,14 +357,14 @@ def load_config(
     for assignment in sets:
         name, separator, text = assignment.partition("=")
         if not separator:
-            raise ConfigError(f'--set {assignment}: write it as "section.setting=value".')
+            raise ConfigError(f'--set {redacted(name)}: write it as "section.setting=value".')
         try:
-            value = yaml.safe_load(text) if text.strip() else ""
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment}: the value is not YAML.") from error
+            value = parse_yaml(text) if text.strip() else ""
+        except ValueError as error:
+            raise ConfigError(f"--set {name}: the value is not YAML.") from error
         settings[".".join(resolve_name(name.strip()))] = value
     settings.update({".".join(resolve_name(name)): value for name, value in flags.items()})
-    return with_settings(Config(), settings)
+    return with_settings(base or Config(), settings)
 
 
 def to_dict(config: Config) -> dict[str, dict[str, Any]]:
@@ -361,8 +380,11 @@ def to_dict(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """The settings that transcripts hang on: what a resumed run must match."""
-    tree = to_dict(config)
+    """The settings that transcripts hang on: what a resumed run must match.
+
+    Without secrets: they are written to the output, and another token is no other transcript.
+    """
+    tree = redacted_settings(to_dict(config))
     return {
         f"{name}.{leaf.name}": tree[name][leaf.name]
         for name, cls in SECTIONS.items()

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from ray_asr.corpus.audio import duration_ms
 from ray_asr.corpus.manifests import COLUMNS
 from ray_asr.corpus.pack_shards import OWN_FIELDS
+from ray_asr.corpus.row_files import read_regular
 from ray_asr.corpus.rows import read_unit
 from ray_asr.corpus.units import MIB, Unit, cut_file, list_input
-from ray_asr.errors import DataError
+from ray_asr.errors import DataError, RowError, StorageError
+from ray_asr.redaction import redacted
 
 ID_COLUMNS = ("utterance_id", "id", "key")
 TEXT_COLUMNS = ("reference_text", "text", "sentence", "transcription", "target")
@@ -67,6 +69,8 @@ def read_tables(filesystem: pafs.FileSystem, path: str) -> Tables:
         try:
             with filesystem.open_input_file(file.path) as source:
                 footer = pq.read_metadata(source)
+        except StorageError:
+            raise
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{file.path} is not a readable Parquet file; remove or repair it."
@@ -104,7 +108,7 @@ def _holds_audio(kind: pa.DataType) -> bool:
 
 def _id(tables: Tables, row: dict[str, Any], path: str, place: str) -> str | None:
     if not tables.id_column:
-        return path or place
+        return redacted(path) or place
     return None if row[tables.id_column] is None else str(row[tables.id_column])
 
 
@@ -154,10 +158,10 @@ def read_pieces(
                 if audio is None and path:
                     try:
                         where = posixpath.join(posixpath.dirname(piece.unit.path), path)
-                        with tables.filesystem.open_input_stream(where) as source:
-                            audio = source.read()
-                    except OSError as error:
-                        reason = f"{path} cannot be read: {error.strerror or error}"
+                        audio = read_regular(tables.filesystem, where)
+                    except (OSError, ValueError, RowError) as error:
+                        why = getattr(error, "strerror", "") or error
+                        reason = f"{redacted(path)} cannot be read: {why}"
                         unreadable.append((utterance_id or "", reason))
                         continue
                 yield _row(tables, row, utterance_id, audio, path)
@@ -174,5 +178,5 @@ def _row(
         "audio": audio,
         "duration_ms": row.get("duration_ms") if length is None else length,
         "reference_text": None if text is None else str(text),
-        "audio_path": path,
+        "audio_path": redacted(path),
     }

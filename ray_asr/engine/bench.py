@@ -59,8 +59,9 @@ class BareModel:
         import torch
 
         self._auto = load_auto_model(
-            config.model, "model", device=config.device, ncpu=config.ncpu, hub=config.hub
-        )
+            config.model, "model", device=config.device, ncpu=config.ncpu, hub=config.hub,
+            trust=config.trust_model,
+        )  # fmt: skip
         self._model = self._auto.model
         self._device = torch.device(config.device)
         silence_padding(self._model)
@@ -186,7 +187,9 @@ def measure(
         batches = bare.batches([decode_plain(data) for data in encoded], batch_size_s)
         runs["bare"] = (lambda: bare.compute(batches), total_s)
     if "generate" in cases:
-        auto = load_auto_model(config.model, "model", device=config.device, ncpu=config.ncpu)
+        auto = load_auto_model(
+            config.model, "model", device=config.device, ncpu=config.ncpu, trust=config.trust_model
+        )
         few = encoded[:_GENERATED_FILES]
         few_s = sum(len(decode_plain(data)) for data in few) / SAMPLE_RATE_HZ
         runs["generate"] = (lambda: [auto.generate(decode_plain(data)) for data in few], few_s)

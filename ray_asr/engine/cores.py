@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ray_asr.private_folders import private_folder
+
 SYSTEM = Path("/sys/devices/system")
 CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -156,7 +158,11 @@ def claim_cores(
         offered: to choose from; None: those that this process may be scheduled on.
     """
     place = folder or Path(tempfile.gettempdir(), f"ray_asr_cores_{os.getuid()}")
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        private_folder(place)
+    except OSError as error:
+        logger.warning("control.pin_cores: %s, so that no cores can be claimed there.", error)
+        return None
     cores = layout(offered_cores()) if offered is None else list(offered)
     threads: dict[tuple[int, int], list[int]] = {}
     for core in cores:

@@ -66,7 +66,9 @@ class FunASREngine:
         if config.ncpu < 1:
             raise EngineFatalError("an engine needs at least one core: engine.ncpu is 0.")
         limit_threads(config.ncpu)
-        common: dict[str, Any] = {"device": config.device, "ncpu": config.ncpu}
+        common: dict[str, Any] = {
+            "device": config.device, "ncpu": config.ncpu, "trust": config.trust_model,
+        }  # fmt: skip
         named: dict[str, Any] = {"hub": config.hub, "model_revision": config.model_revision}
         if config.model:
             options = dict(config.funasr_options)

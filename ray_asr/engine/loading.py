@@ -23,12 +23,15 @@ import numpy as np
 
 from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, model_folder
+from ray_asr.engine.guard import check_folder, guarded
 from ray_asr.engine.model_files import digest, missing_files
 from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
 
-# What FunASR prints, and goes on with random weights.
-_COMPLAINT = re.compile("init_param does not exist|miss key in ckpt")
+# What FunASR prints, and goes on with random weights, or without a class.
+_COMPLAINT = re.compile(
+    "init_param does not exist|miss key in ckpt|Loading remote code failed"
+)
 # What it prints where a hub cannot be reached or does not know a name, and goes on without.
 _FETCHING = re.compile(r"^Download: .*? failed!: (.*)", re.M | re.S)
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\n()\"']+)")
@@ -65,6 +68,31 @@ def resolve_model(name: str, kind: str, options: Mapping[str, Any] | None = None
             "name another."
         )
     return str(folder)
+
+
+def check_model(config: EngineConfig, kind: str) -> None:
+    """Refuse a model folder that FunASR could not load, or that could do more than be a model.
+
+    Imports neither FunASR nor torch. A model of a hub is looked at when it is fetched.
+
+    Args:
+        config: names the models.
+        kind: `model`, `vad_model` or `punc_model`.
+
+    Raises:
+        ConfigError: says what is wrong with which file.
+    """
+    if not (name := getattr(config, kind)):
+        return
+    options = config.funasr_options if kind == "model" else {}
+    folder = Path(resolve_model(name, kind, options))
+    if folder.is_dir():
+        for concern in check_folder(folder, kind, options, config.trust_model):
+            _say_permitted(kind, concern.what)
+
+
+def _say_permitted(kind: str, what: str) -> None:
+    logger.warning("engine.trust_model lets %s have what is refused otherwise: %s.", kind, what)
 
 
 def model_revision(config: EngineConfig, kind: str) -> str:
@@ -155,14 +183,26 @@ def _why(model: str, hub: str, said: str, error: BaseException) -> ConfigError |
     )
 
 
-def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: Any) -> Any:
+def load_auto_model(
+    name: str, kind: str, *, device: str, ncpu: int, trust: bool = False, **options: Any
+) -> Any:
     """A FunASR `AutoModel` of one model, with `ncpu` threads on `device`.
 
+    Args:
+        name: a folder, a name of the hub, or "demo".
+        kind: `model`, `vad_model` or `punc_model`.
+        device: `cpu` or `cuda`.
+        ncpu: compute threads.
+        trust: whether it may have what is refused otherwise (`engine.trust_model`).
+        options: what `AutoModel` is given besides.
+
     Raises:
-        ConfigError: the model cannot be had as it was named.
+        ConfigError: the model cannot be had as it was named, or could do more than be a model.
         EngineFatalError: the device is missing, or files and architecture do not fit.
     """
     resolved = resolve_model(name, kind, options)
+    # FunASR runs code that a model's configuration names, unless its caller says no.
+    own_code: dict[str, Any] = {} if trust else {"trust_remote_code": False}
     with _contained() as said:
         import torch
 
@@ -172,20 +212,26 @@ def load_auto_model(name: str, kind: str, *, device: str, ncpu: int, **options: 
                 f"engine.device is {device}, but this process sees no CUDA device: "
                 "give the actor a GPU (job.num_gpus) or set engine.device=cpu."
             )
-        try:
-            auto = automodel(
-                model=resolved,
-                device=device,
-                ncpu=ncpu,
-                disable_update=True,
-                disable_pbar=True,
-                disable_log=True,
-                trust_remote_code=False,
-                **options,
-            )
-        except (*_NOT_THERE, *_DAMAGED) as error:
-            hub = options.get("hub", "ms")
-            raise _why(f'engine.{kind}: the model "{name}"', hub, said.getvalue(), error) from error
+        with guarded(resolved, kind, options, trust) as let_have:
+            try:
+                auto = automodel(
+                    model=resolved,
+                    device=device,
+                    ncpu=ncpu,
+                    disable_update=True,
+                    disable_pbar=True,
+                    disable_log=True,
+                    # Else what a configuration has of these is written to, fetched or opened.
+                    output_dir=None,
+                    hotword=None,
+                    **own_code,
+                    **options,
+                )
+            except (*_NOT_THERE, *_DAMAGED) as error:
+                what, hub = f'engine.{kind}: the model "{name}"', options.get("hub", "ms")
+                raise _why(what, hub, said.getvalue(), error) from error
+    for concern in let_have:
+        _say_permitted(kind, concern.what)
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
     if complaints:
         raise EngineFatalError(

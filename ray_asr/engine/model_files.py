@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ray_asr.yaml_text import read_yaml
 
 _REQUIRED = ("config.yaml", "model.pt")
 # The form of ModelScope: paths by what they are for. With it FunASR looks at nothing else.
-_METAS = "configuration.json"
+METAS = "configuration.json"
 _ROLES = (
     "init_param", "config", "token_list", "bpemodel", "seg_dict", "seg_dict_file", "cmvn_file",
 )  # fmt: skip
@@ -33,6 +33,7 @@ _NORMALIZED = frozenset(
 )  # fmt: skip
 _NORMALIZING = ("WavFrontend", "WavFrontendOnline")
 _BLOCK = 2**20
+_MOST_CHARACTERS = 2**24  # of a configuration; some hold a list of tokens
 
 
 def missing_files(folder: Path, options: Mapping[str, Any]) -> list[str]:
@@ -45,10 +46,10 @@ def missing_files(folder: Path, options: Mapping[str, Any]) -> list[str]:
     Raises:
         ValueError: a configuration cannot be read; says which.
     """
-    if (folder / _METAS).is_file():
-        named = dict(_named(_read(folder / _METAS).get("file_path_metas")))
+    if (folder / METAS).is_file():
+        named = dict(_named(read_settings(folder / METAS).get("file_path_metas")))
         missing = [
-            f"{file}, which its {_METAS} names"
+            f"{file}, which its {METAS} names"
             for role, file in named.items()
             if not (folder / file).is_file()
         ]
@@ -60,8 +61,8 @@ def missing_files(folder: Path, options: Mapping[str, Any]) -> list[str]:
         missing = [file for file in _REQUIRED if not (folder / file).is_file()]
         if missing:
             return missing
-        given, config_file = dict(_by_name(folder)), folder / "config.yaml"
-    return list(_asked_for(_read(config_file), given, options))
+        given, config_file = dict(files_by_name(folder)), folder / "config.yaml"
+    return list(_asked_for(read_settings(config_file), given, options))
 
 
 def _named(metas: Any) -> Iterator[tuple[str, str]]:
@@ -73,7 +74,7 @@ def _named(metas: Any) -> Iterator[tuple[str, str]]:
             yield role, value
 
 
-def _by_name(folder: Path) -> Iterator[tuple[str, str]]:
+def files_by_name(folder: Path) -> Iterator[tuple[str, str]]:
     """What FunASR takes from a folder of the plain form, by the names of the files."""
     for role, names in (
         ("token_list", ("tokens.json", "tokens.txt")),
@@ -119,11 +120,18 @@ def _unless_there(value: Any, name: str, asking: str) -> Iterator[str]:
         yield f"{value or name}, which its {asking} needs"
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def read_settings(file: Path) -> Mapping[str, Any]:
+    """A configuration in YAML or JSON.
+
+    Raises:
+        ValueError: it cannot be read; says which.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        if file.suffix == ".json":
+            found = json.loads(file.read_text(encoding="utf-8"))
+        else:
+            found = read_yaml(file, _MOST_CHARACTERS)
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{file} cannot be read ({reason})") from error
     if not isinstance(found, Mapping):
