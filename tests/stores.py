@@ -46,7 +46,9 @@ class Proxy(http.server.ThreadingHTTPServer):
     Attributes:
         requests: how many came.
         injected: how many of each kind of `FAULTS` were done.
-        always: faults by a part of "METHOD /path?query"; what has it in its line meets that one.
+        lines: "METHOD /path?query" of each request.
+        scripted: faults of the next requests that have a text in their line, by that text; the
+            last of them is that of all others.
     """
 
     daemon_threads = True
@@ -58,7 +60,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         self.broken, self.slow = broken, slow
         self.requests = 0
         self.injected: Counter[str] = Counter()
-        self.always: dict[str, str] = {}
+        self.scripted: dict[str, list[str]] = {}
         self.lines: list[str] = []
         self._draw = random.Random(seed)
         self._lock = threading.Lock()
@@ -72,7 +74,8 @@ class Proxy(http.server.ThreadingHTTPServer):
             self.requests += 1
             self.lines.append(line)
             drawn, kind = self._draw.random(), self._draw.random()
-            fault = next((fault for part, fault in self.always.items() if part in line), "")
+            faults = next((faults for part, faults in self.scripted.items() if part in line), [""])
+            fault = faults.pop(0) if len(faults) > 1 else faults[0]
             if not fault and drawn < self.broken:
                 fault = FAULTS[int(kind * 3)]
             elif not fault and drawn < self.broken + self.slow:
