@@ -10,7 +10,19 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
 
 from ray_asr.config import Config, load_config, with_settings
-from ray_asr.verbs import bench, pack, plan, predict, run_demo, score, simulate, tune
+from ray_asr.verbs import (
+    bench,
+    compact,
+    pack,
+    plan,
+    predict,
+    retry,
+    run_demo,
+    score,
+    simulate,
+    tune,
+    verify,
+)
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -19,8 +31,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "bench", "load_config", "pack", "plan", "predict", "run_demo", "score", "simulate",
-    "transcribe", "tune",
+    "Config", "bench", "compact", "load_config", "pack", "plan", "predict", "retry", "run_demo",
+    "score", "simulate", "transcribe", "tune", "verify",
 ]  # fmt: skip
 
 

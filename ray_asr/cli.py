@@ -1,7 +1,8 @@
 """The command line: parse, call one function, exit code.
 
-Owns the verbs, their options and what is printed. Must not hold logic: each verb calls one
-function of the package.
+Owns the verbs that run something, logging and exit codes. The verbs about an output that is there
+are in `cli_outputs`, the options that several have in `cli_options`. Must not hold logic: each verb
+calls one function of the package.
 """
 
 from __future__ import annotations
@@ -10,72 +11,25 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from ray_asr import __version__
-from ray_asr.config import Config, load_config
+from ray_asr import __version__, cli_outputs
+from ray_asr.cli_options import ADDRESS, config_of, say, with_settings_flags
 from ray_asr.errors import ExitCode, RayAsrError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-# Settings that have a flag of their own; every other one is reached with --set.
-_FLAGS: dict[str, tuple[type, str]] = {
-    "model": (str, 'FunASR model: a name, a folder, or "demo".'),
-    "vad_model": (str, 'Voice activity model; "" for none.'),
-    "punc_model": (str, 'Punctuation model; "" for none.'),
-    "hub": (str, "Where named models come from: ms or hf."),
-    "language": (str, "Language given to the model."),
-    "hotword": (str, "Words to favour, separated by blanks."),
-    "device": (str, "cpu or cuda."),
-    "precision": (str, "auto, fp32, bf16, fp16 or int8."),
-    "ncpu": (int, "Cores of each actor (0: chosen)."),
-    "num_actors": (int, "Recognizing actors (0: as many as fit)."),
-    "num_gpus": (float, "GPUs of each actor: 0, or 1/n to share one."),
-    "batch_size_s": (float, "Padded seconds in one model call."),
-    "id_column": (str, "Input column of row ids."),
-    "audio_column": (str, "Input column of audio: bytes, {bytes, path}, or paths."),
-}
-
+from ray_asr.redaction import redacted
+from ray_asr.terminal import PrintableFormatter
 
 def _configure_logging(verbose: bool) -> None:
     # Ray Data announces every plan and progress bar, and a page for every error that it hands on;
     # what matters of a run is said by us.
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "INFO" if verbose else "CRITICAL")
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    line = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+    handler.setFormatter(PrintableFormatter(line, "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("ray_asr").setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
-def _with_settings_flags(command: Command) -> Command:
-    command = click.option(
-        "--set", "sets", multiple=True, metavar="SECTION.SETTING=VALUE", help="Any other setting."
-    )(command)
-    command = click.option(
-        "--config", "config_file", type=click.Path(), help="YAML file of settings."
-    )(command)
-    for name, (kind, text) in reversed(_FLAGS.items()):
-        flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, name, type=kind, default=None, help=text)(command)
-    return command
-
-
-def _config(config_file: str | None, sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
-    given = {name: value for name, value in flags.items() if value is not None}
-    return load_config(config_file, sets, given)
-
-
-_ADDRESS = click.option(
-    "--address",
-    default=None,
-    help='Ray cluster; "local" starts one. Default: RAY_ADDRESS, else this machine.',
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,7 +46,7 @@ def cli(verbose: bool) -> None:
 
 @cli.command()
 @click.option("--output", type=click.Path(), default=None, help="Keep what the job writes here.")
-@_ADDRESS
+@ADDRESS
 def demo(output: str | None, address: str | None) -> None:
     """Run the whole job on embedded speech with the embedded models, and score it.
 
@@ -100,7 +54,7 @@ def demo(output: str | None, address: str | None) -> None:
     """
     from ray_asr.job.demo import run_demo
 
-    click.echo(run_demo(output, address))
+    say(run_demo(output, address))
 
 
 @cli.command()
@@ -108,7 +62,7 @@ def demo(output: str | None, address: str | None) -> None:
 @click.argument("destination")
 @click.option("--shard-mb", default=512.0, show_default=True, help="MiB in one shard.")
 @click.option("--row-group-mb", default=32.0, show_default=True, help="MiB in one row group.")
-@_ADDRESS
+@ADDRESS
 def pack(
     source: str, destination: str, shard_mb: float, row_group_mb: float, address: str | None
 ) -> None:
@@ -126,17 +80,17 @@ def pack(
         row_group_mb=row_group_mb,
         connect=lambda: connect(address),
     )
-    click.echo(summary.table())
+    say(summary.table())
 
 
 @cli.command()
 @click.argument("source", required=False)
-@_with_settings_flags
+@with_settings_flags
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Load models once.")
 @click.option("--price-per-cpu-hour", type=float, default=None, help="Of one core, any currency.")
 @click.option("--price-per-gpu-hour", type=float, default=None, help="Of one GPU, any currency.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-@_ADDRESS
+@ADDRESS
 def plan(
     source: str | None,
     address: str | None,
@@ -156,24 +110,24 @@ def plan(
 
     report = dry_run(
         source,
-        _config(config_file, sets, flags),
+        config_of(config_file, sets, flags),
         address,
         measure=measure,
         price_per_cpu_hour=price_per_cpu_hour,
         price_per_gpu_hour=price_per_gpu_hour,
     )
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        say(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(report.table())
+        say(report.table())
 
 
 @cli.command()
 @click.argument("source")
 @click.argument("output")
-@_with_settings_flags
+@with_settings_flags
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run left.")
-@_ADDRESS
+@ADDRESS
 def transcribe(
     source: str,
     output: str,
@@ -189,30 +143,8 @@ def transcribe(
     """
     from ray_asr.job.pipeline import transcribe_path
 
-    config = _config(config_file, sets, flags)
-    click.echo(transcribe_path(source, output, config, address, restart=restart).table())
-
-
-@cli.command()
-@click.argument("output")
-@click.option("--reference", default=None, help="Parquet with utterance_id and reference_text.")
-@click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of a column.")
-@click.option("--unit", type=click.Choice(["auto", "word", "char"]), default="auto")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def score(
-    output: str, reference: str | None, by: tuple[str, ...], unit: str, as_json: bool
-) -> None:
-    """Word and character error rates of a finished run against reference texts.
-
-    Example: ray-asr score transcripts/ --by set
-    """
-    from ray_asr.results.score import score as score_run
-
-    result = score_run(output, reference, by=by, unit=unit)  # type: ignore[arg-type]
-    if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        click.echo(result.table())
+    config = config_of(config_file, sets, flags)
+    say(transcribe_path(source, output, config, address, restart=restart).table())
 
 
 @cli.command()
@@ -251,12 +183,12 @@ def bench(cases: str, hours: float | None, json_file: str | None, **options: Any
     names = [name.strip() for name in cases.split(",") if name.strip()]
     if hours is not None:
         options["minutes"] = 60 * hours
-    click.echo(run_bench(BenchOptions(cases=names, **options), json_file))
+    say(run_bench(BenchOptions(cases=names, **options), json_file))
 
 
 @cli.command()
 @click.argument("source")
-@_with_settings_flags
+@with_settings_flags
 @click.option("--sample-minutes", default=3.0, show_default=True, help="Of audio for each actor.")
 @click.option("--budget-minutes", default=10.0, show_default=True, help="No run begins later.")
 @click.option("--repeat", default=3, show_default=True, help="Repetitions of the best settings.")
@@ -265,7 +197,7 @@ def bench(cases: str, hours: float | None, json_file: str | None, **options: Any
 @click.option("--check", is_flag=True, help="Measure that file's best setting again.")
 @click.option("--tolerance", default=0.1, show_default=True, help="For --check, a share.")
 @click.option("--work-folder", default="", help="That every node sees, where there are several.")
-@_ADDRESS
+@ADDRESS
 def tune(
     source: str,
     address: str | None,
@@ -293,15 +225,15 @@ def tune(
     options = TuneOptions(
         sample_minutes, budget_minutes, repeat, tried, out, check, tolerance, work_folder
     )
-    result = run_tune(source, _config(config_file, sets, flags), options, address)
-    click.echo(result.text)
+    result = run_tune(source, config_of(config_file, sets, flags), options, address)
+    say(result.text)
     if result.slower:
         raise click.exceptions.Exit(int(ExitCode.UNEXPECTED))
 
 
 @cli.command()
 @click.argument("source", required=False)
-@_with_settings_flags
+@with_settings_flags
 @click.option("--run", default="", help="Folder of a finished run: OUTPUT/_runs/<run_id>.")
 @click.option("--audio-hours", type=float, default=0.0, help="Of a job that has no input yet.")
 @click.option("--nodes", type=int, default=0, help="Like the measured ones. Default: as many.")
@@ -343,15 +275,19 @@ def simulate(
             run, audio_hours, nodes, actors_per_node, nodes_at_start, node_start_s,
             price_per_actor_hour,
         )  # fmt: skip
-        result = forecast(source, _config(config_file, sets, flags), options)
+        result = forecast(source, config_of(config_file, sets, flags), options)
     else:
         from ray_asr.control.simulate import SimulationOptions, run_simulation
 
         result = run_simulation(SimulationOptions(workloads, seed, price_per_actor_hour))
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+        say(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(result.table())
+        say(result.table())
+
+
+for command in (cli_outputs.score, cli_outputs.verify, cli_outputs.compact, cli_outputs.retry):
+    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -366,7 +302,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except RayAsrError as error:
-        click.echo(f"ray-asr: {error}", err=True)
+        say(f"ray-asr: {redacted(str(error))}", err=True)
         sys.exit(int(error.exit_code))
     sys.exit(int(ExitCode.DONE))
 

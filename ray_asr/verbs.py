@@ -7,6 +7,7 @@ nothing and imports neither Ray nor a model library. Must not know how a verb is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from ray_asr.config import Config, with_settings
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from ray_asr.control.simulate import SimulationOptions, SimulationResult
     from ray_asr.corpus.pack import PackSummary
     from ray_asr.job.bench import BenchOptions
+    from ray_asr.job.compact import CompactSummary
+    from ray_asr.job.findings import Verification
     from ray_asr.job.forecast import ForecastOptions
+    from ray_asr.job.retry import RetrySummary
     from ray_asr.job.tune import TuneOptions, TuneResult
     from ray_asr.results.score import Score, Unit
 
@@ -164,6 +168,72 @@ def score(
     from ray_asr.results import score as scoring
 
     return scoring.score(output, reference, by=by, unit=unit)
+
+
+def verify(output: str | PathLike[str], source: str | PathLike[str]) -> Verification:
+    """Whether an output has each row of its input once, sound, and nothing else; changes nothing.
+
+    Args:
+        output: the folder of the transcripts.
+        source: the input that it was made of.
+
+    Returns:
+        What was found; `proven` says whether it is all as it must be.
+
+    Raises:
+        DataError: the output is none of ray_asr, or the input cannot be read.
+    """
+    from ray_asr.job.verify import verify as look
+
+    return look(fspath(output), fspath(source))
+
+
+def compact(
+    output: str | PathLike[str], to: str | PathLike[str] = "", *, target_mb: float = 256.0
+) -> CompactSummary:
+    """Join the small parts of an output, so that no reader sees a row twice or not at all.
+
+    Args:
+        output: the folder of the transcripts.
+        to: a new folder for the joined output; "" to do it in place.
+        target_mb: what a joined file should not exceed, in MiB.
+
+    Raises:
+        ConfigError: it cannot be done in place there; nothing has changed.
+        DataError: the output is none of ray_asr, is in use, or has a part that cannot be read.
+    """
+    from ray_asr.job.compact import compact as join
+
+    return join(fspath(output), fspath(to), target_mb)
+
+
+def retry(
+    output: str | PathLike[str],
+    source: str | PathLike[str] = "",
+    *,
+    codes: Sequence[str] = (),
+    address: str | None = None,
+    **settings: Any,
+) -> RetrySummary:
+    """Transcribe the failed rows of an output again, each in its place.
+
+    Args:
+        output: the folder of the transcripts.
+        source: the input; "" for that of the last run.
+        codes: only rows with one of these error codes; all where it is empty.
+        address: of the Ray cluster; None takes the one that is there, or starts one.
+        settings: on top of those of the last run, by their name; those that decide transcripts
+            cannot be others.
+
+    Raises:
+        ConfigError, DataError, PlanError: as `transcribe` raises them; nothing has changed.
+    """
+    from ray_asr.job.retry import retry as try_again
+
+    def change(config: Config) -> Config:
+        return with_settings(config, settings)
+
+    return try_again(fspath(output), change, fspath(source), codes, address)
 
 
 def simulate(options: SimulationOptions | None = None) -> SimulationResult:

@@ -115,3 +115,6 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
+def half_as_many_mb(output: Path) -> float:
+    """The size of joined files that leaves about half as many."""
+    return 2.2 * max(part.stat().st_size for part in parts(output)) / 2**20

@@ -17,7 +17,8 @@ import posixpath
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -27,7 +28,7 @@ from ray_asr.corpus.restart import SWITCH_FILE, finish_switch
 from ray_asr.corpus.resume import JOB_FILE, is_part, recorded_job
 from ray_asr.corpus.storage import WRITING, open_filesystem, whole_file, write_whole
 from ray_asr.errors import ConfigError, DataError
-from ray_asr.job.exchange import BESIDE, exchange, obstacle, sync
+from ray_asr.job.exchange import BESIDE, exchange, obstacle, sync_folder
 from ray_asr.job.joining import Joint, part_files, planned, record_of, write_all, write_joint
 
 MIB = 2**20
@@ -55,6 +56,10 @@ class CompactSummary:
     bytes_before: int
     bytes_after: int
     wall_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
 
     def table(self) -> str:
         """The summary in a few aligned lines, for a terminal."""
@@ -130,7 +135,7 @@ def _in_place(
             raise
         except OSError as error:
             raise _not_in_place(folder, error.strerror or str(error)) from error
-        sync(parent)
+        sync_folder(parent)
     finally:
         _remove(beside)
 
@@ -153,13 +158,11 @@ def _build(filesystem: pafs.FileSystem, folder: str, beside: str, joints: Sequen
             os.link(f"{folder}/{joint.files[0].name}", path)
         else:
             write_joint(filesystem, folder, joint, filesystem, path)
-            sync(path)
 
     write_all(joints, write)
     write_record(filesystem, beside, record_of(joints))
     shutil.copystat(folder, beside)
-    sync(f"{beside}/{COMPACTED_FILE}")
-    sync(beside)
+    sync_folder(beside)
 
 
 def _copy_claims(claims: str, copies: str) -> None:
@@ -178,7 +181,7 @@ def _link(path: str, target: str) -> None:
         for entry in os.scandir(path):
             _link(entry.path, f"{target}/{entry.name}")
         shutil.copystat(path, target)
-        sync(target)
+        sync_folder(target)
     else:
         os.link(path, target, follow_symlinks=False)
 

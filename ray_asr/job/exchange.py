@@ -56,8 +56,8 @@ def obstacle(folder: str) -> str:
     return ""
 
 
-def sync(path: str) -> None:
-    """Have a file, or the names in a folder, on the disk, as far as the system does that."""
+def sync_folder(path: str) -> None:
+    """Have the names in a folder on the disk, and not only in memory, where a system does that."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -31,6 +31,7 @@ from ray_asr.job.findings import Findings, Verification
 from ray_asr.job.input_ids import InputIds, SeenIds, of_one_pass, where_they_stand
 from ray_asr.job.part_files import Rows, batches_of, open_part
 from ray_asr.job.row_checks import broken_rows, has_contract, schema_problems
+from ray_asr.redaction import redacted
 from ray_asr.schema import SCHEMA_VERSION
 
 _THREADS = 8
@@ -85,8 +86,8 @@ def verify(output: str, source: str) -> Verification:
     _in_threads(look.at, tasks)
     notes += look.repeated_ids(units)
     return Verification(
-        output=output,
-        source=source,
+        output=redacted(output),
+        source=redacted(source),
         rows_in=rows_of(units),
         rows_out=look.rows_out,
         units=len(units),

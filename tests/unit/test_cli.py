@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 import ray_asr
-from ray_asr import cli, errors
+from ray_asr import cli, cli_options, errors
 from ray_asr.config import SECTIONS, Config
 from ray_asr.job import dry_run, pipeline, tune
 from tests.fakes import planned, write_input
 
-VERBS = ["demo", "pack", "plan", "transcribe", "tune", "bench", "score", "simulate"]
+VERBS = [
+    "demo", "pack", "plan", "transcribe", "tune", "bench", "score", "simulate", "verify", "compact",
+    "retry",
+]  # fmt: skip
 JOBS = Path(__file__).parents[2] / "jobs"
 
 
@@ -107,7 +110,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_flags_are_settings_that_exist() -> None:
     leaves = {leaf for cls in SECTIONS.values() for leaf in cls.__dataclass_fields__}
-    assert set(cli._FLAGS) <= leaves
+    assert set(cli_options.FLAGS) <= leaves
 
 
 # --- bad settings

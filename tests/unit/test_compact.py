@@ -1,20 +1,13 @@
-"""Small parts become few files, in a folder that no reader ever sees half of."""
+"""Small parts become few files: which, what is in them, and where it is refused."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
-import shutil
-import signal
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -31,11 +24,13 @@ from ray_asr.job import compact as compacting
 from ray_asr.job.compact import compact
 from ray_asr.job.continuation import precision_of
 from ray_asr.job.exchange import exchange, obstacle
-from ray_asr.job.joining import planned
+from ray_asr.job.joining import PartFile, planned
+from ray_asr.job.parts import PartWriter
 from ray_asr.job.verify import verify
 from tests.outputs import (
     LOCAL,
     SETTINGS,
+    half_as_many_mb,
     names,
     parts,
     read,
@@ -47,8 +42,6 @@ from tests.outputs import (
 
 IDS = {f"{n}.parquet": [f"{n}-{row}" for row in range(10)] for n in range(6)}
 ROWS = sum(map(len, IDS.values()))
-ALL_IN_ONE_MB = 1.0
-FORKED = multiprocessing.get_context("forkserver")
 
 pytestmark = pytest.mark.skipif(
     bool(obstacle(tempfile.gettempdir() + "/x")), reason="no exchange of folders here"
@@ -69,12 +62,6 @@ def sequence(output: Path) -> pa.Table:
 
 def done(output: Path) -> frozenset[str]:
     return parts_done(LOCAL, str(output), SETTINGS)
-
-
-def half(output: Path) -> float:
-    """A target in MiB that leaves about half as many files."""
-    sizes = [part.stat().st_size for part in parts(output)]
-    return 2.2 * max(sizes) / 2**20
 
 
 def test_rows_and_their_order_stay_and_files_become_one(job: tuple[Path, Path]) -> None:
@@ -101,7 +88,7 @@ def test_no_name_of_a_file_is_used_again(job: tuple[Path, Path]) -> None:
         here = {part.name for part in parts(output)}
         assert not here & seen
         seen |= here
-        if compact(str(output), target_mb=half(output)).files_after == len(here):
+        if compact(str(output), target_mb=half_as_many_mb(output)).files_after == len(here):
             assert {part.name for part in parts(output)} == here
             return
 
@@ -115,8 +102,6 @@ def test_what_came_later_is_joined_too_and_nothing_is_done_twice(tmp_path: Path)
     assert done(output) == {unit.part_name for unit in units} - {*missing}
     assert verify(str(output), str(source)).units_missing == len(missing)
     late = units_of(source)[::3]
-    from ray_asr.job.parts import PartWriter
-
     writer = PartWriter(LOCAL, str(output), late)
     for number, unit in enumerate(late):
         writer.add(rows_of(unit, number))
@@ -154,112 +139,6 @@ def test_precisions_of_joined_rows_are_all_named(job: tuple[Path, Path]) -> None
     record = done(output)
     compact(str(output))
     assert precision_of(LOCAL, str(output), record) == "bf16, int8"
-
-
-def read_on(folders: list[str], stop: Any, counts: Any) -> None:
-    """Read like anybody, again and again, and tell of what was seen."""
-    seen: Counter[str] = Counter()
-    while not stop.is_set():
-        for folder in folders:
-            try:
-                ids = ds.dataset(folder, format="parquet").to_table(columns=["utterance_id"])
-            except FileNotFoundError:
-                seen["not found"] += 1
-            except pa.ArrowInvalid as error:
-                # All that was listed had gone before it was looked at: there is no such column.
-                seen["not found" if "utterance_id" in str(error) else repr(error)] += 1
-            else:
-                unique = len(set(ids["utterance_id"].to_pylist()))
-                seen[f"{ids.num_rows} rows, {unique} ids"] += 1
-    counts.put(dict(seen))
-
-
-def test_a_reader_beside_it_sees_all_rows_once_or_is_told_that_a_file_is_gone(
-    tmp_path: Path,
-) -> None:
-    source = write_inputs(tmp_path / "in", IDS)
-    folders = []
-    for number in range(3):
-        write_output(source, tmp_path / f"out{number}")
-        folders.append(str(tmp_path / f"out{number}"))
-    stop, counts = FORKED.Event(), FORKED.Queue()
-    readers = [FORKED.Process(target=read_on, args=(folders, stop, counts)) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    swaps = 0
-    draw = random.Random(1)
-    while len(folders) > 0:
-        folder = Path(draw.choice(folders))
-        before = len(parts(folder))
-        time.sleep(draw.uniform(0, 0.02))
-        swaps += compact(str(folder), target_mb=half(folder)).files_after < before
-        if len(parts(folder)) == before:
-            folders.remove(str(folder))
-    stop.set()
-    seen = sum((Counter(counts.get(timeout=60)) for _ in readers), Counter[str]())
-    for reader in readers:
-        reader.join(60)
-        assert reader.exitcode == 0
-    assert swaps >= 6
-    assert set(seen) <= {"not found", f"{ROWS} rows, {ROWS} ids"}, seen
-    assert seen[f"{ROWS} rows, {ROWS} ids"] > swaps
-
-
-EVENTS = ("os.", "open", "shutil.", "ctypes.", "tempfile.")
-
-
-def compact_and_die(output: str, at: int, seconds: float) -> None:
-    """Compact, and be killed at the so-manieth step of the system, or after so many seconds."""
-    from ray_asr.job.compact import compact
-
-    steps = 0
-
-    def count(event: str, arguments: Any) -> None:
-        nonlocal steps
-        steps += event.startswith(EVENTS)
-        if steps == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-    if seconds:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    compact(output)
-
-
-def killed(output: Path, at: int = 0, seconds: float = 0.0) -> bool:
-    process = FORKED.Process(target=compact_and_die, args=(str(output), at, seconds))
-    process.start()
-    process.join(60)
-    assert process.exitcode in (0, -signal.SIGKILL, -signal.SIGALRM)
-    return process.exitcode != 0
-
-
-def every_instant(draw: random.Random, count: int) -> Iterator[tuple[int, float]]:
-    for number in range(count):
-        yield (draw.randrange(1, 260), 0.0) if number % 2 else (0, draw.uniform(0.001, 0.12))
-
-
-def test_killed_at_any_instant_the_output_is_the_old_or_the_new_one(
-    job: tuple[Path, Path], tmp_path: Path
-) -> None:
-    source, output = job
-    kills, outcomes = 0, Counter[str]()
-    draw = random.Random(int(os.environ.get("RAY_ASR_SEED", "0")))
-    count = int(os.environ.get("RAY_ASR_KILLS", "16"))
-    files = len(parts(output))
-    for number, (at, seconds) in enumerate(every_instant(draw, count)):
-        here = tmp_path / f"run{number}" / "out"
-        shutil.copytree(output, here)
-        kills += killed(here, at, seconds)
-        assert verify(str(here), str(source)).proven
-        outcomes["old" if len(parts(here)) == files else "new"] += 1
-        compact(str(here))
-        assert len(parts(here)) == 1
-        assert names(here.parent) == ["out"]
-        assert verify(str(here), str(source)).proven
-    assert kills > count // 4
-    assert outcomes["old"]
 
 
 def test_another_one_at_work_is_not_disturbed(job: tuple[Path, Path]) -> None:
@@ -407,8 +286,6 @@ def test_a_part_that_stands_alone_and_joined_is_found(job: tuple[Path, Path]) ->
 
 
 def test_groups_of_any_sizes_hold_each_file_once(job: tuple[Path, Path]) -> None:
-    from ray_asr.job.joining import PartFile
-
     schema, other = pa.schema([("a", pa.int64())]), pa.schema([("a", pa.string())])
     draw = random.Random(3)
     for _ in range(200):
