@@ -13,13 +13,15 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 from ray.data import ActorPoolStrategy, Dataset
 
 from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
 from ray_asr.control.announcing import Announcing, reading
+from ray_asr.control.attempts import Attempts, MemoryStore
+from ray_asr.control.ledger import RayStore
 from ray_asr.control.plan import Actors, Plan
-from ray_asr.corpus.rows import decode_rows, in_chunks, numbered, read_unit
-from ray_asr.corpus.storage import open_filesystem
+from ray_asr.corpus.rows import in_chunks, numbered, read_unit
 from ray_asr.corpus.units import Unit, check_columns
 from ray_asr.engine.cores import pin_process
 from ray_asr.engine.funasr_engine import FunASREngine
@@ -27,6 +29,8 @@ from ray_asr.engine.loading import model_identity
 from ray_asr.engine.protocol import Engine
 from ray_asr.engine.threads import thread_environment
 from ray_asr.job.batch_size import BatchBounds
+from ray_asr.job.decoding import decoded
+from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.job.worker import TranscribeWorker
@@ -55,7 +59,7 @@ def provenance(config: Config) -> Provenance:
 
 
 def chunks_of_bundles(
-    bundles: Dataset, config: Config, plan: Plan, source: str, announce: str
+    bundles: Dataset, config: Config, plan: Plan, source: pafs.FileSystem, announce: str
 ) -> Dataset:
     """Rows of one JSON bundle of units each to chunks of decoded rows.
 
@@ -63,7 +67,7 @@ def chunks_of_bundles(
         bundles: of units, as text.
         config: how rows are read.
         plan: how large chunks are.
-        source: the input that the units are of.
+        source: where the input is that the units are of.
         announce: the name of the `PoolControl` that reading tasks report to.
     """
     read = partial(
@@ -72,15 +76,28 @@ def chunks_of_bundles(
         source=source,
         chunk_s=_chunk_s(plan),
         announce=announce,
+        isolation=_isolation(config, announce),
     )
     chunks = bundles.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=1)
     chunks.context.target_max_block_size = _BLOCK_BYTES
     return chunks
 
 
-def chunks_of_rows(dataset: Dataset, config: Config, plan: Plan) -> Dataset:
-    """Rows of the input contract to chunks of decoded rows."""
-    decode = partial(_decode_block, config=config.input, chunk_s=_chunk_s(plan))
+def chunks_of_rows(dataset: Dataset, config: Config, plan: Plan, announce: str = "") -> Dataset:
+    """Rows of the input contract to chunks of decoded rows.
+
+    Args:
+        dataset: of the input contract.
+        config: how rows are read.
+        plan: how large chunks are.
+        announce: the name of the `PoolControl` under which tasks keep their attempts.
+    """
+    decode = partial(
+        _decode_block,
+        config=config.input,
+        chunk_s=_chunk_s(plan),
+        isolation=_isolation(config, announce),
+    )
     chunks = dataset.map_batches(decode, batch_size=None, batch_format="pyarrow", num_cpus=1)
     chunks.context.target_max_block_size = _BLOCK_BYTES
     return chunks
@@ -90,30 +107,44 @@ def _chunk_s(plan: Plan) -> float:
     return BATCHES_IN_A_CHUNK * plan.batch_size_s
 
 
+def _isolation(config: Config, announce: str) -> Isolation:
+    """The rule for rows that end their process, which the retry of a task knows by name."""
+    job = config.job
+    store = RayStore(announce) if announce else MemoryStore()
+    return Isolation(Attempts(store), job.row_timeout_s, job.recycle_rows)
+
+
 def _read_bundles(
-    items: pa.Table, config: InputConfig, source: str, chunk_s: float, announce: str
+    items: pa.Table,
+    config: InputConfig,
+    source: pafs.FileSystem,
+    chunk_s: float,
+    announce: str,
+    isolation: Isolation,
 ) -> Iterator[Any]:
     """The read and decode task: the units of one bundle as chunks of decoded rows."""
     with reading(announce):
-        yield from _chunks_of(items, config, source, chunk_s)
+        yield from _chunks_of(items, config, source, chunk_s, isolation)
 
 
 def _chunks_of(
-    items: pa.Table, config: InputConfig, source: str, chunk_s: float
+    items: pa.Table,
+    config: InputConfig,
+    source: pafs.FileSystem,
+    chunk_s: float,
+    isolation: Isolation,
 ) -> Iterator[pa.Table]:
-    filesystem, _ = open_filesystem(source)
     for text in items["bundle"].to_pylist():
 
         def runs(text: str = text) -> Iterator[tuple[pa.Table, float]]:
             for number, fields in json.loads(text):
                 fields["row_groups"] = tuple(fields["row_groups"])
                 fields["rows"] = tuple(fields["rows"])
-                of_unit = (
-                    run
-                    for batch in read_unit(filesystem, Unit(**fields))
-                    for run in decode_rows(batch, config, chunk_s)
-                )
-                yield from numbered(of_unit, number)
+                fields["chosen"] = tuple(fields["chosen"])
+                unit = Unit(**fields)
+                batches = read_unit(source, unit)
+                of_unit = decoded(batches, unit.path, config, chunk_s, isolation)
+                yield from numbered(of_unit, number, unit.chosen)
 
         yield from in_chunks(
             runs(),
@@ -123,11 +154,13 @@ def _chunks_of(
         )
 
 
-def _decode_block(block: pa.Table, config: InputConfig, chunk_s: float) -> Iterator[pa.Table]:
+def _decode_block(
+    block: pa.Table, config: InputConfig, chunk_s: float, isolation: Isolation
+) -> Iterator[pa.Table]:
     """The decode task over a dataset of one's own: a block as chunks of decoded rows."""
     check_columns("the dataset", block.schema, config.id_column, config.audio_column)
-    runs = (run for batch in block.to_batches() for run in decode_rows(batch, config, chunk_s))
-    yield from in_chunks(runs, chunk_s)
+    batches = iter(block.to_batches())
+    yield from in_chunks(decoded(batches, "the dataset", config, chunk_s, isolation), chunk_s)
 
 
 def transcripts_of(
@@ -144,8 +177,10 @@ def transcripts_of(
         config: the models, and what the rows say of them.
         plan: how many actors there are of each kind, and what each of them has.
         make_engine: makes each actor's engine of its settings.
-        announce: the name of the `PoolControl` that recognizing actors report to.
+        announce: the name of the `PoolControl` that recognizing actors report to, and under which
+            all actors keep their attempts.
     """
+    isolation = _isolation(config, announce)
     engine = replace(config.engine, ncpu=plan.ncpu, precision=plan.precision)
     batches = BatchBounds(
         plan.batch_size_s, plan.least_batch_s, min(plan.most_batch_s, _chunk_s(plan))
@@ -164,6 +199,7 @@ def transcripts_of(
                 Announcing(announce, make) if announce and recognizes else make,
                 batches,
                 *more,
+                isolation,
             ),
             batch_size=1,
             batch_format="pyarrow",

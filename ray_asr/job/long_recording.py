@@ -6,7 +6,7 @@ FunASR or Ray.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,19 @@ class LongRecording:
         engine: detects the speech.
         chunk_s: how much speech is given out at once, in seconds.
         limits: of the recording and of its segments.
+        progress: told of each piece before it is worked on, how many seconds it has.
     """
 
-    def __init__(self, row: Utterance, engine: Engine, chunk_s: float, limits: Limits) -> None:
+    def __init__(
+        self,
+        row: Utterance,
+        engine: Engine,
+        chunk_s: float,
+        limits: Limits,
+        progress: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._row = row
+        self._progress = progress
         self._limits = limits
         self._engine = engine
         self._chunk_s = chunk_s
@@ -80,8 +89,10 @@ class LongRecording:
         )
         held = next(pieces)
         for piece in pieces:
+            self._progress(len(held) / SAMPLE_RATE_HZ)
             yield held, False
             held = piece
+        self._progress(len(held) / SAMPLE_RATE_HZ)
         yield held, True
 
     def _found(self) -> Iterator[tuple[Span, Waveform]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ray_asr.corpus import rows as columns
 from ray_asr.engine.protocol import Engine
 from ray_asr.job.batch_size import BatchBounds
+from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.utterance import PRECISION, from_table, to_table
 from ray_asr.job.worker import BATCH_SIZE, Steps, load_error, transcribed
@@ -27,19 +28,26 @@ class _Stage:
         batch_size_s: padded audio in one call of the recognizer, in seconds, and its limits where
             it may change.
         limits: how long recordings and their segments may be.
+        isolation: the rule by which rows that end the process are given up.
     """
 
     def __init__(
-        self, make_engine: Callable[[], Engine], batch_size_s: BatchBounds | float, limits: Limits
+        self,
+        make_engine: Callable[[], Engine],
+        batch_size_s: BatchBounds | float,
+        limits: Limits,
+        isolation: Isolation | None = None,
     ) -> None:
+        self._isolation = isolation or Isolation()
         self._engine = engine = make_engine()
-        self._steps = Steps(engine, batch_size_s, limits)
-        self._load_error = load_error(engine)
+        self._steps = Steps(engine, batch_size_s, limits, self._isolation.progress)
+        self._load_error = load_error(engine, self._isolation)
 
-    def _rows(self, chunk: pa.Table) -> pa.Table:
+    def _each(self, chunk: pa.Table, step: Callable[[pa.Table], pa.Table]) -> pa.Table:
+        """What `step` gives for the rows of `chunk`, all at once or one at a time."""
         if self._load_error is not None:
             raise self._load_error
-        return columns.unfold(chunk)
+        return self._isolation.chunk(columns.unfold(chunk), step)
 
 
 class DetectStage(_Stage):
@@ -47,10 +55,12 @@ class DetectStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded decoded rows in; the same with the spans of their speech out."""
-        brought = self._rows(chunk)
+        yield columns.fold(self._each(chunk, self._detected))
+
+    def _detected(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
         self._steps.detect(rows)
-        yield columns.fold(to_table(rows, brought, "", keep_audio=True))
+        return to_table(rows, brought, "", keep_audio=True)
 
 
 class RecognizeStage(_Stage):
@@ -58,13 +68,15 @@ class RecognizeStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded rows with spans in; the same with what was recognized out."""
-        brought = self._rows(chunk)
+        yield columns.fold(self._each(chunk, self._recognized))
+
+    def _recognized(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
         self._steps.recognize(rows)
         precision = self._engine.precision
         found = to_table(rows, brought, precision, keep_audio=False)
         sizes = pa.array([self._steps.batch_size_s] * found.num_rows, pa.float64())
-        yield columns.fold(found.append_column(BATCH_SIZE, sizes))
+        return found.append_column(BATCH_SIZE, sizes)
 
 
 class PunctuateStage(_Stage):
@@ -76,6 +88,7 @@ class PunctuateStage(_Stage):
         limits: as for the other stages.
         language: what the `language` column says.
         provenance: what every row says of how it was made.
+        isolation: as for the other stages.
     """
 
     def __init__(
@@ -85,19 +98,22 @@ class PunctuateStage(_Stage):
         limits: Limits,
         language: str,
         provenance: Provenance,
+        isolation: Isolation | None = None,
     ) -> None:
-        super().__init__(make_engine, batch_size_s, limits)
+        super().__init__(make_engine, batch_size_s, limits, isolation)
         self._language = language
         self._provenance = provenance
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded recognized rows in; transcripts out, in order, with what the rows brought."""
-        brought = self._rows(chunk)
+        yield self._each(chunk, self._punctuated)
+
+    def _punctuated(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
         self._steps.punctuate(rows)
-        transcripts = [row.transcript(self._language) for row in rows]
+        transcripts = self._steps.transcripts(rows, self._language)
         precision, batch_size_s = "", 0.0
         if brought.num_rows:
             precision = brought.column(PRECISION)[0].as_py()
             batch_size_s = brought.column(BATCH_SIZE)[0].as_py()
-        yield transcribed(transcripts, self._provenance, brought, precision, batch_size_s)
+        return transcribed(transcripts, self._provenance, brought, precision, batch_size_s)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ray_asr.corpus import rows as columns
 from ray_asr.errors import ErrorCode, RayAsrError, RowError
@@ -191,6 +192,28 @@ def to_table(
         ours[name] = audio if keep_audio else pa.nulls(len(audio), audio.type)
     others = {name: brought.column(name) for name in brought.column_names if name not in IN_WORK}
     return pa.table({**ours, **others})
+
+
+def duration_ms_of(rows: pa.Table) -> int:
+    """The audio of rows on their way, all together, as far as it is decoded."""
+    if DURATION in rows.column_names:
+        return pc.call_function("sum", [rows.column(DURATION)]).as_py() or 0
+    sizes = pc.call_function("binary_length", [rows.column(columns.WAVEFORM)])
+    return (pc.call_function("sum", [sizes]).as_py() or 0) // 4 * 1000 // SAMPLE_RATE_HZ
+
+
+def marked(row: pa.Table, error: RowError) -> pa.Table:
+    """One row on its way, failed before its next step: it takes no part in any from here on."""
+    duration_ms = duration_ms_of(row)
+    replaced = {
+        columns.WAVEFORM: pa.nulls(1, row.schema.field(columns.WAVEFORM).type),
+        columns.ENCODED: pa.nulls(1, row.schema.field(columns.ENCODED).type),
+        columns.ERROR_CODE: pa.array([str(error.code)], pa.string()),
+        columns.ERROR_MESSAGE: pa.array([error.message], pa.string()),
+        DURATION: pa.array([duration_ms], pa.int64()),
+    }
+    kept = {name: row.column(name) for name in row.column_names}
+    return pa.table({**kept, **replaced})
 
 
 def _record(span: Span | Word) -> dict[str, Any]:

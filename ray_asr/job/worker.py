@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
@@ -20,7 +20,9 @@ from ray_asr.engine.protocol import Engine
 from ray_asr.errors import BatchTooLargeError, EngineFatalError, ErrorCode, RayAsrError, RowError
 from ray_asr.job.batch_size import BatchBounds, BatchSize
 from ray_asr.job.batching import group_by_padded_seconds, scatter
+from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits, LongRecording
+from ray_asr.job.soundness import are_spans, checked, is_heard, is_text
 from ray_asr.job.utterance import IN_WORK, PRECISION, Utterance, from_table
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
@@ -48,6 +50,7 @@ class Steps:
         batch_size_s: padded audio in one call of the recognizer, in seconds: where it starts and
             how far it may change, or one number; comes down when memory does not hold it.
         limits: how long recordings and their segments may be.
+        progress: told of each piece of a long recording, how many seconds it has.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Steps:
         engine: Engine,
         batch_size_s: BatchBounds | float,
         limits: Limits,
+        progress: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._engine = engine
         self._limits = limits
+        self._progress = progress
         self._size = BatchSize(batch_size_s)
         self._broken = 0
 
@@ -69,7 +74,9 @@ class Steps:
     def detect(self, rows: Sequence[Utterance]) -> None:
         """Find the speech of every decoded row."""
         decoded = [row for row in rows if row.waveform is not None]
-        found = self._each(decoded, [row.waveform for row in decoded], self._engine.detect_speech)
+        found = self._each(
+            decoded, [row.waveform for row in decoded], self._engine.detect_speech, are_spans
+        )
         for row, spans in zip(decoded, found, strict=True):
             row.spans = spans or []
 
@@ -88,24 +95,38 @@ class Steps:
         """The text of every row in which something was recognized."""
         heard = [row for row in rows if row.error is None and row.joined()]
         texts = [row.joined() for row in heard]
-        punctuated = self._each(heard, texts, self._engine.punctuate)
+        punctuated = self._each(heard, texts, self._engine.punctuate, is_text)
         for row, text, better in zip(heard, texts, punctuated, strict=True):
             row.text = better or text
+
+    def transcripts(self, rows: Sequence[Utterance], language: str) -> list[Transcript]:
+        """Each row's outcome, whatever its parts do to one another when they are put together."""
+        outcomes: list[Transcript] = []
+        for row in rows:
+            outcome, error = attempted(lambda row=row: [row.transcript(language)])
+            if outcome is None:
+                self._fail(row, error)
+            outcomes += outcome or [row.transcript(language)]
+        return outcomes
 
     def _recognize_long(self, row: Utterance) -> None:
         """A recording that is decoded in pieces, its segments recognized as they are found."""
 
         def all_of_it() -> list[Recognition]:
-            recording = LongRecording(row, self._engine, 4 * self.batch_size_s, self._limits)
+            recording = LongRecording(
+                row, self._engine, 4 * self.batch_size_s, self._limits, self._progress
+            )
             for waveforms in recording.segments():
                 row.heard.extend(self._recognized([row] * len(waveforms), waveforms))
+            checked([row.spans], [row], are_spans)
             return row.heard
 
-        result, error = self._attempt(all_of_it)
-        if error is not None:
-            self._fail(row, error)
-        elif result is not None:
+        result, error = attempted(all_of_it)
+        if result is not None:
             row.heard = result
+        else:
+            row.spans, row.heard = None, []
+            self._fail(row, error)
 
     def _recognized(
         self, owners: Sequence[Utterance], waveforms: Sequence[Waveform]
@@ -116,17 +137,19 @@ class Steps:
         started = time.monotonic()
         broken = self._broken
         # Their results are asked for one after the other, while the next batches are prepared.
-        outcomes = self._engine.recognize_all(batches)
-        results = [
-            self._of_group([owners[i] for i in group], batch, outcome)
-            for group, batch, outcome in zip(groups, batches, outcomes, strict=True)
-        ]
+        outcomes = iter(self._engine.recognize_all(batches))
+        results: list[list[Recognition]] = []
+        for group, batch in zip(groups, batches, strict=True):
+            prepared, _ = attempted(lambda: [next(outcomes)])
+            outcome = prepared[0] if prepared else partial(self._engine.recognize, batch)
+            results.append(self._of_group([owners[i] for i in group], batch, outcome))
         if groups and broken == self._broken:  # what was done twice says nothing of the size
+            share, _ = attempted(lambda: [self._engine.memory_share()])
             self._size.observe(
                 max(len(batch) * _longest_s(batch) for batch in batches),
                 sum(durations_s),
                 time.monotonic() - started,
-                self._engine.memory_share(),
+                share[0] if share else None,
             )
         return scatter(groups, results)
 
@@ -137,7 +160,7 @@ class Steps:
         outcome: Callable[[], list[Recognition]],
     ) -> list[Recognition]:
         """A batch's recognitions; where it fails, those of its halves or of each one alone."""
-        result, error = self._attempt(lambda: _checked(outcome(), batch))
+        result, error = attempted(lambda: checked(outcome(), batch, is_heard))
         if result is not None:
             return result
         self._broken += 1
@@ -168,39 +191,64 @@ class Steps:
             )  # fmt: skip
 
     def _each(
-        self, rows: Sequence[Utterance], items: Sequence[Any], step: Callable[[list[Any]], list[R]]
+        self,
+        rows: Sequence[Utterance],
+        items: Sequence[Any],
+        step: Callable[[list[Any]], list[R]],
+        is_sound: Callable[[Any], bool],
     ) -> list[R | None]:
         """`step` for all rows at once, or each alone where that fails; None for its failures."""
         if not rows:
             return []
-        together, _ = self._attempt(lambda: _checked(step(list(items)), items))
+        together, _ = attempted(lambda: checked(step(list(items)), items, is_sound))
         if together is not None:
             return list(together)
         results: list[R | None] = []
         for row, item in zip(rows, items, strict=True):
-            alone, error = self._attempt(lambda item=item: _checked(step([item]), [item]))
+            alone, error = attempted(lambda item=item: checked(step([item]), [item], is_sound))
             if alone is None:
                 self._fail(row, error)
             results.append(alone[0] if alone else None)
         return results
 
-    def _attempt(self, step: Callable[[], list[R]]) -> tuple[list[R] | None, Exception | None]:
-        """What `step` gives, or the exception that it raises, unless the engine is dead."""
-        try:
-            return step(), None
-        except EngineFatalError:
-            raise
-        except Exception as error:  # the one broad except: any model, any row
-            return None, error
+    def _fail(self, row: Utterance, error: BaseException | None) -> None:
+        row.error = as_row_error(error, ErrorCode.MODEL_FAILED)
+        if row.error.code == ErrorCode.MODEL_FAILED:
+            logger.warning("%s failed in the model: %s", row.utterance_id, row.error.message)
 
-    def _fail(self, row: Utterance, error: Exception | None) -> None:
-        if isinstance(error, RowError):
-            row.error = error
-        elif isinstance(error, BatchTooLargeError):
-            row.error = RowError(ErrorCode.OUT_OF_MEMORY, f"even alone, {error}")
-        else:
-            logger.warning("%s failed in the model: %r", row.utterance_id, error)
-            row.error = RowError(ErrorCode.MODEL_FAILED, f"{type(error).__name__}: {error}")
+
+def attempted(step: Callable[[], R]) -> tuple[R | None, BaseException | None]:
+    """What `step` gives, or what it raises, unless nothing can go on."""
+    try:
+        return step(), None
+    except EngineFatalError:
+        raise
+    # The one broad except: any model, any row. A model that exits means a process of its own.
+    except (Exception, SystemExit) as error:
+        return None, error
+
+
+def as_row_error(error: BaseException | None, code: ErrorCode) -> RowError:
+    """What a row says of an error that it alone meets; `code` where that is of no known kind."""
+    if isinstance(error, RowError):
+        return error
+    said, _ = attempted(lambda: str(error))
+    message = f"{type(error).__name__}: {said}"
+    if isinstance(error, BatchTooLargeError):
+        return RowError(ErrorCode.OUT_OF_MEMORY, f"even alone, {said}")
+    return RowError(ErrorCode.OUT_OF_MEMORY if isinstance(error, MemoryError) else code, message)
+
+
+def safely(step: Callable[[], R]) -> R:
+    """What the decoding of one row gives.
+
+    Raises:
+        RowError: of whatever a decoder that was given any bytes at all may raise.
+    """
+    result, error = attempted(step)
+    if error is not None:
+        raise as_row_error(error, ErrorCode.AUDIO_CORRUPT) from error
+    return cast(R, result)
 
 
 class TranscribeWorker:
@@ -213,6 +261,7 @@ class TranscribeWorker:
         language: what the `language` column says.
         provenance: what every row says of how it was made.
         limits: how long recordings and their segments may be.
+        isolation: the rule by which rows that end the process are given up.
     """
 
     def __init__(
@@ -222,23 +271,27 @@ class TranscribeWorker:
         language: str,
         provenance: Provenance,
         limits: Limits | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self._language = language
         self._provenance = provenance
+        self._isolation = isolation or Isolation()
         self._engine = engine = make_engine()
-        self._steps = Steps(engine, batch_size_s, limits or Limits())
+        self._steps = Steps(engine, batch_size_s, limits or Limits(), self._isolation.progress)
         # Ray calls a constructor that raises again and again, and its error comes back as a text:
         # kept until the first call, it ends the job at once and as itself.
-        self._load_error = load_error(engine)
+        self._load_error = load_error(engine, self._isolation)
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded rows in; the same rows as transcripts out, in order, with what they brought."""
         if self._load_error is not None:
             raise self._load_error
-        rows = columns.unfold(chunk)
+        yield self._isolation.chunk(columns.unfold(chunk), self._transcribed)
+
+    def _transcribed(self, rows: pa.Table) -> pa.Table:
         transcripts = self.transcribe(rows)
         precision, batch_size_s = self._engine.precision, self._steps.batch_size_s
-        yield transcribed(transcripts, self._provenance, rows, precision, batch_size_s)
+        return transcribed(transcripts, self._provenance, rows, precision, batch_size_s)
 
     def transcribe(self, table: pa.Table) -> list[Transcript]:
         """One transcript for each decoded row, in order, whatever happens to it."""
@@ -246,13 +299,14 @@ class TranscribeWorker:
         self._steps.detect(rows)
         self._steps.recognize(rows)
         self._steps.punctuate(rows)
-        return [row.transcript(self._language) for row in rows]
+        return self._steps.transcripts(rows, self._language)
 
 
-def load_error(engine: Engine) -> RayAsrError | None:
+def load_error(engine: Engine, isolation: Isolation) -> RayAsrError | None:
     """Load `engine`; what it raised, where it is an error of ours."""
     try:
-        engine.load()
+        with isolation.loading():
+            engine.load()
     except RayAsrError as error:
         return error
     return None
@@ -275,13 +329,6 @@ def transcribed(
         if name not in (*IN_WORK, BATCH_SIZE):
             table = table.append_column(brought.field(name), brought.column(name))
     return table.replace_schema_metadata({PRECISION: precision, BATCH_SIZE: f"{batch_size_s:g}"})
-
-
-def _checked(results: list[R], items: Sequence[Any]) -> list[R]:
-    """`results`, held to the protocol's promise of one for each position."""
-    if len(results) != len(items):
-        raise ValueError(f"the engine gave {len(results)} results for {len(items)} inputs")
-    return results
 
 
 def _longest_s(batch: Sequence[Waveform]) -> float:
