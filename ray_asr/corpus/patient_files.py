@@ -126,12 +126,18 @@ class PatientHandler(pafs.FileSystemHandler):
         return pa.PythonFile(_PatientFile(self, path), mode="r")
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        """Open a file to be written."""
-        return self._do(path, lambda: self.inner.open_output_stream(path, metadata=metadata))
+        """Open a file to be written, as it comes: what is packed is packed by now."""
+        return self._do(
+            path,
+            lambda: self.inner.open_output_stream(path, compression=None, metadata=metadata),
+        )
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         """Open a file to be written on from its end."""
-        return self._do(path, lambda: self.inner.open_append_stream(path, metadata=metadata))
+        return self._do(
+            path,
+            lambda: self.inner.open_append_stream(path, compression=None, metadata=metadata),
+        )
 
 
 class _PatientFile:

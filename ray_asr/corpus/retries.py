@@ -128,6 +128,10 @@ def explained(error: BaseException, where: str, attempts: int = 1) -> StorageErr
         return StorageError(
             f"{where} is not open to you ({reason}): check the credentials, and what they allow."
         )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            f"{where} has no room left ({reason}): make some, then give the same command again."
+        )
     return StorageError(f"{where} cannot be used ({reason}): check the address and its options.")
 
 

@@ -246,12 +246,11 @@ def _put(filesystem: pafs.FileSystem, path: str, data: pa.Buffer) -> None:
                 if start // _PIECE % 4 == 3:
                     sink.flush()  # S3's client holds what it has not sent
 
+    handler = getattr(filesystem, "handler", None)
+    where, patience = redacted(path), None
+    if isinstance(handler, PatientHandler):
+        where, patience = handler.where(path), handler.patience
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(patiently, _where(filesystem, path), upload).result()
+        thread.submit(patiently, where, upload, patience).result()
     if target != path:
         filesystem.move(target, path)
-
-
-def _where(filesystem: pafs.FileSystem, path: str) -> str:
-    handler = getattr(filesystem, "handler", None)
-    return handler.where(path) if isinstance(handler, PatientHandler) else redacted(path)
