@@ -6,6 +6,7 @@ are in `graph`, how many actors there are in `steering`. Must not know what is i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow.fs as pafs
 import ray
 from ray.data import DataContext, Dataset
 from ray.exceptions import RayError
@@ -27,15 +29,17 @@ from ray_asr.corpus.resume import parts_done
 from ray_asr.corpus.storage import open_filesystem
 from ray_asr.corpus.units import Unit, bundle, input_units
 from ray_asr.engine.funasr_engine import FunASREngine
-from ray_asr.engine.loading import resolve_model
+from ray_asr.engine.loading import check_model
 from ray_asr.errors import ConfigError, TooManyFailuresError
 from ray_asr.job.address import check_address, named_address
 from ray_asr.job.continuation import (
+    Choose,
+    Work,
     precision_of,
     rows_of,
     say_what_differs,
-    say_what_is_done,
     settings_to_match,
+    what_is_missing,
 )
 from ray_asr.job.graph import (
     MakeEngine,
@@ -45,11 +49,13 @@ from ray_asr.job.graph import (
     recognizing_operator,
     transcripts_of,
 )
+from ray_asr.job.local_ray import on_loopback, private_place
 from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
 from ray_asr.job.ray_errors import own_error
 from ray_asr.job.steering import Steering, plan_run
 from ray_asr.job.summary import RunSummary, begin_run, new_run_id, write_run
+from ray_asr.redaction import redacted
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
 _MOST_BLOCKS = 10_000
@@ -80,10 +86,12 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
         cores = len(os.sched_getaffinity(0))
         asked = config.job.num_actors * max(config.engine.ncpu, 1) if config else 0
         quiet |= {"num_cpus": max(cores, asked) + 1, "include_dashboard": False, **local}
+        quiet["_temp_dir"] = local.get("_temp_dir") or private_place()
     else:
         check_address(address)
     try:
-        ray.init(address=address, **quiet)
+        with on_loopback() if address == "local" else contextlib.nullcontext():
+            ray.init(address=address, **quiet)
     except ConnectionError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
         raise ConfigError(
@@ -94,10 +102,8 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
 
 def check_models(config: Config) -> None:
     """Say at once what is wrong with a model folder, before anything starts."""
-    engine = config.engine
     for kind in ("model", "vad_model", "punc_model"):
-        if name := getattr(engine, kind):
-            resolve_model(name, kind, engine.funasr_options if kind == "model" else None)
+        check_model(config.engine, kind)
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -111,9 +117,10 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
     """
     check_models(config)
     plan = plan_run(config, measure=False)  # nothing runs yet
-    chunks = chunks_of_rows(dataset, config, plan)
     steering = Steering(config, plan, recognizing_operator(plan))
-    transcripts = transcripts_of(chunks, config, plan, announce=steering.control.name)
+    name = steering.control.name
+    chunks = chunks_of_rows(dataset, config, plan, announce=name)
+    transcripts = transcripts_of(chunks, config, plan, announce=name)
     steering.keep_on(transcripts.context)
     return transcripts
 
@@ -126,30 +133,35 @@ def transcribe_path(
     make_engine: MakeEngine = FunASREngine,
     *,
     restart: bool = False,
+    choose: Choose = what_is_missing,
+    purpose: str = "transcribe",
 ) -> RunSummary:
     """Transcribe the Parquet files at `source` into `output`, or go on where that stopped.
 
     Connects to Ray at `address` (see `connect`) once the input is known to be there and to have
     rows that are not done. Each actor holds what `make_engine` makes of its settings. With
     `restart` it begins anew; what an earlier run left stays until the first new part is whole.
+    `choose` says what there is to do; who wants the output meanwhile is told the `purpose`.
 
     Raises:
         ConfigError, DataError, PlanError: said before anything is started or written.
         TooManyFailuresError: more rows failed than allowed; everything that was done is written.
     """
     check_models(config)
-    _, units = input_units(source, config)
+    store, units = input_units(source, config)
     settings = settings_to_match(config)
     to_match = None if restart else settings
     filesystem, folder = open_filesystem(output)
+    output = redacted(output)  # from here on it is only shown
     parts_done(filesystem, folder, to_match)  # refuse what is another's before anything is touched
-    with held(filesystem, folder, "transcribe") as lease:
+    with held(filesystem, folder, purpose) as lease:
         finish_switch(filesystem, folder)
         done = parts_done(filesystem, folder, to_match)
-        pending = [unit for unit in units if unit.part_name not in done]
-        say_what_is_done(output, units, pending, done)
-        summary = _summary(output, config, units, pending)
-        begin_run(filesystem, folder, summary.run_id, config, source)
+        work = choose(filesystem, folder, units, done)
+        pending = work.pending
+        summary = _summary(output, config, work)
+        where = source if "://" in source else os.path.abspath(os.path.expanduser(source))
+        begin_run(filesystem, folder, summary.run_id, config, where)
         if not pending:
             write_run(filesystem, folder, summary)
             return summary
@@ -157,12 +169,14 @@ def transcribe_path(
         plan = plan_run(config)
         before = precision_of(filesystem, folder, done)
         placement = Placement(filesystem, folder, settings, restart=restart)
-        writer = PartWriter(filesystem, placement.folder, pending, placement.written)
+        writer = PartWriter(
+            filesystem, placement.folder, pending, placement.written, work.places
+        )
         steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
         started = time.monotonic()
         placement.begin()
         try:
-            _run(source, pending, config, plan, steering, writer, before, make_engine, lease)
+            _run(store, pending, config, plan, steering, writer, before, make_engine, lease)
         finally:
             placement.end()
         summary = _with_results(summary, config, plan, steering, writer, started)
@@ -223,12 +237,10 @@ def _with_results(
     )
 
 
-def _summary(
-    output: str, config: Config, units: Sequence[Unit], pending: Sequence[Unit]
-) -> RunSummary:
+def _summary(output: str, config: Config, work: Work) -> RunSummary:
     """Of a run that has not done anything."""
     by = provenance(config)
-    rows = rows_of(units)
+    rows = work.rows_in
     return RunSummary(
         run_id=new_run_id(),
         output=output,
@@ -237,7 +249,7 @@ def _summary(
         rows_ok=0,
         rows_no_speech=0,
         rows_failed=0,
-        rows_resumed=rows - rows_of(pending),
+        rows_resumed=rows - rows_of(work.pending),
         audio_s=0.0,
         wall_s=0.0,
         rtfx=0.0,
@@ -253,7 +265,7 @@ def _summary(
 
 
 def _run(
-    source: str,
+    source: pafs.FileSystem,
     pending: Sequence[Unit],
     config: Config,
     plan: Plan,
