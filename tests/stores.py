@@ -172,7 +172,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         self.wfile.write(data)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
 
 
 @contextlib.contextmanager

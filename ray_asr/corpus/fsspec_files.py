@@ -33,8 +33,8 @@ def open_fsspec(protocol: str, address: str) -> tuple[pafs.FileSystem, str]:
         kind = fsspec.get_filesystem_class(protocol)
     except ValueError:
         raise DataError(
-            f'{redacted(address)} cannot be opened: nothing here knows "{protocol}://"; use a path, '
-            "s3://, gs://, hdfs://, abfs://, or a protocol of a package for fsspec."
+            f'{redacted(address)} cannot be opened: nothing here knows "{protocol}://"; use a '
+            "path, s3://, gs://, hdfs://, abfs://, or a protocol of a package for fsspec."
         ) from None
     except ImportError as error:
         behind = error.__cause__ if isinstance(error.__cause__, ImportError) else error

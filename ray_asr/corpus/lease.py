@@ -239,7 +239,8 @@ class Lease:
 
     def _write(self) -> None:
         text = json.dumps(asdict(self._claim), indent=2)
-        write_whole(self._filesystem, f"{self._claims}/{self._claim.owner}.json", text.encode())
+        path = f"{self._claims}/{self._claim.owner}.json"
+        write_whole(self._filesystem, path, text.encode(), durable=False)
 
     def _withdraw(self) -> None:
         with contextlib.suppress(OSError):  # it expires, too

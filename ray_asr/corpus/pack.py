@@ -214,8 +214,8 @@ def _recordings(filesystem: pafs.FileSystem, path: str) -> Recordings | None:
         if info.extension in ("jsonl", "json"):
             return read_jsonl(filesystem, path)
         raise DataError(
-            f"{redacted(path)} is no source that pack knows; name a folder, a wav.scp, a .jsonl manifest, or "
-            "a .parquet file."
+            f"{redacted(path)} is no source that pack knows; name a folder, a wav.scp, a .jsonl "
+            "manifest, or a .parquet file."
         )
     if filesystem.get_file_info(f"{path}/wav.scp").type == pafs.FileType.File:
         return read_kaldi(filesystem, f"{path}/wav.scp")

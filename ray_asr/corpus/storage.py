@@ -76,9 +76,8 @@ def open_filesystem(path: str) -> tuple[pafs.FileSystem, str]:
 def _cannot_open(path: str, error: Exception) -> DataError:
     if isinstance(error, StorageError):
         return error
-    return DataError(
-        f"{redacted(path)} cannot be opened ({redacted(str(error))}): check the address."
-    )
+    reason = redacted(str(error)).strip().partition("\n")[0]
+    return DataError(f"{redacted(path)} cannot be opened ({reason}): check the address.")
 
 
 @functools.lru_cache(maxsize=64)
@@ -96,9 +95,9 @@ def _open_s3(path: str) -> tuple[pafs.FileSystem, str]:
             f"{redacted(path)} cannot be opened: write it as s3://bucket/path, with %2F for a / in "
             "a secret key (better, leave keys to the environment)."
         )
-    settings = tuple((k, v) for k, v in sorted(os.environ.items()) if k.startswith("AWS_"))
+    variables = tuple((k, v) for k, v in sorted(os.environ.items()) if k.startswith("AWS_"))
     try:
-        filesystem = _s3(parts.netloc, parts.query, settings)
+        filesystem = _s3(parts.netloc, parts.query, variables)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _cannot_open(path, error) from None
     return filesystem, posixpath.join(bucket, unquote(parts.path).lstrip("/")).rstrip("/")
@@ -168,7 +167,7 @@ def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[pa.NativeFile
     a temporary file of this machine first, so that it can be given to a store again and again.
     """
     if filesystem.type_name == "local":
-        with _durable_file(path) as sink:
+        with _local_file(path) as sink:
             yield sink
         return
     with tempfile.NamedTemporaryFile(prefix="ray_asr_") as spool:
@@ -179,8 +178,16 @@ def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[pa.NativeFile
         _put(filesystem, path, data)
 
 
-def write_whole(filesystem: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
+def write_whole(
+    filesystem: pafs.FileSystem, path: str, data: bytes | pa.Buffer, *, durable: bool = True
+) -> None:
     """Write a file so that a reader sees all of it or none of it; see `whole_file`.
+
+    Args:
+        filesystem: where `path` is.
+        path: the file.
+        data: all of it.
+        durable: that it is to outlive a loss of power; waiting for a disk takes its time.
 
     Raises:
         StorageError: it cannot be written.
@@ -189,7 +196,7 @@ def write_whole(filesystem: pafs.FileSystem, path: str, data: bytes | pa.Buffer)
         _put(filesystem, path, pa.py_buffer(data))
         return
     try:
-        with _durable_file(path) as sink:
+        with _local_file(path, durable=durable) as sink:
             sink.write(data)
     except OSError as error:
         raise explained(error, path) from error
@@ -207,15 +214,17 @@ def _temporary(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _durable_file(path: str) -> Iterator[pa.NativeFile]:
+def _local_file(path: str, *, durable: bool = True) -> Iterator[pa.NativeFile]:
     temporary = _temporary(path)
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(Path(temporary).unlink, missing_ok=True)
         with pa.OSFile(temporary, "wb") as sink:
             yield sink
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
-    _sync(posixpath.dirname(path) or ".")
+    if durable:
+        _sync(posixpath.dirname(path) or ".")
 
 
 def _sync(path: str) -> None:

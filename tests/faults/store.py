@@ -60,7 +60,8 @@ def address(path: str, port: int) -> str:
 def job(folder: str, port: int) -> dict[str, Any]:
     """Pack, transcribe, lose two parts, transcribe: what a user would do; its summaries."""
     connect("local", num_cpus=3, _temp_dir=f"{folder}/ray", object_store_memory=200 * 2**20)
-    packed = pack(f"{folder}/recordings", address("in/shards", port), shard_mb=0.5, row_group_mb=0.1)
+    shards = address("in/shards", port)
+    packed = pack(f"{folder}/recordings", shards, shard_mb=0.5, row_group_mb=0.1)
     config = with_settings(Config(), SETTINGS)
     source, output = address("in", port), address("out", port)
     first = transcribe_path(source, output, config, make_engine=make_engine)
@@ -176,7 +177,8 @@ def run(rows: int, broken: float, slow: float, seed: int) -> dict[str, Any]:
             wrong.append(f"the job ended with {done.returncode}: {done.stderr[-3000:]}")
         return {
             "rows": rows, "seed": seed, "seconds": round(seconds, 1),
-            "requests": before.requests, "injected": {kind: before.injected[kind] for kind in FAULTS},
+            "requests": before.requests,
+            "injected": {kind: before.injected[kind] for kind in FAULTS},
             "tried_again": done.stderr.count("is tried again"),
             "job": json.loads(done.stdout) if not done.returncode else None, "wrong": wrong,
         }  # fmt: skip

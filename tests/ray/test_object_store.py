@@ -60,7 +60,10 @@ def test_reading_goes_on_after_each_kind_of_fault(
     path, data = new_path(), os.urandom(200_000)
     write_whole(store, path, data)
     # The client itself tries three times: what comes four times is ours to try again.
-    before.scripted = {f"GET /{path}": ["reset"] * 4 + ["slow", ""], "HEAD": ["slow down"] * 4 + [""]}
+    before.scripted = {
+        f"GET /{path}": ["reset", "reset", "reset", "reset", "slow", ""],
+        "HEAD": ["slow down", "slow down", "slow down", "slow down", ""],
+    }
     with caplog.at_level(logging.WARNING):
         assert read_whole(store, path) == data
     assert before.injected == {"reset": 4, "slow": 1, "slow down": 4}

@@ -61,7 +61,7 @@ def test_no_secret_of_user_info_is_ever_shown(user: str, secret: str, key: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["hf_token", "token", "api-key", "apiKey".lower(), "secret", "db.password", "AUTH_TOKEN"]
+    "name", ["hf_token", "token", "api-key", "apikey", "secret", "db.password", "AUTH_TOKEN"]
 )
 def test_names_of_secrets_are_known(name: str) -> None:
     assert is_secret_name(name)
@@ -69,7 +69,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tokenizer", "token_list", "eos_token", "token_num_relax", "keyword", "author", "key_file", "x"],
+    ["tokenizer", "token_list", "eos_token", "token_num_relax", "keyword", "author", "key_file"],
 )
 def test_names_of_a_models_own_settings_are_none(name: str) -> None:
     assert not is_secret_name(name)
@@ -78,13 +78,13 @@ def test_names_of_a_models_own_settings_are_none(name: str) -> None:
 def test_settings_are_shown_without_secrets_at_any_depth() -> None:
     settings = {
         "hub": "hf",
-        "funasr_options": {"hf_token": "hf_abc", "seed": 1, "nested": [{"password": "x", "n": None}]},
+        "funasr_options": {"hf_token": "hf_abc", "seed": 1, "more": [{"password": "x", "n": None}]},
         "baseline": "s3://k:s@b/x",
         "secret": "",
     }
     assert redacted_settings(settings) == {
         "hub": "hf",
-        "funasr_options": {"hf_token": "***", "seed": 1, "nested": [{"password": "***", "n": None}]},
+        "funasr_options": {"hf_token": "***", "seed": 1, "more": [{"password": "***", "n": None}]},
         "baseline": "s3://***@b/x",
         "secret": "",
     }

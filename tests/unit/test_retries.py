@@ -33,7 +33,7 @@ class Answered(Exception):
     [
         SLOW_DOWN,
         OSError("AWS Error NETWORK_CONNECTION during GetObject: curlCode: 28, Timeout was reached"),
-        OSError("AWS Error UNKNOWN (HTTP status 500) during HeadObject operation: No response body"),
+        OSError("AWS Error UNKNOWN (HTTP status 500) during HeadObject operation: No response"),
         OSError("google::cloud::Status(UNAVAILABLE: try later)"),
         OSError(errno.ECONNREFUSED, "Cannot connect"),
         ConnectionResetError(), TimeoutError(), Answered(429), Answered(502), Answered(408),

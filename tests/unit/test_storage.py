@@ -119,7 +119,7 @@ def test_where_a_bucket_is_is_asked_only_where_nothing_says_it(
     assert region() == "eu-west-2"
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    with pytest.raises(AssertionError, match="the network was asked"):
+    with pytest.raises(StorageError, match="the network was asked"):
         region()
 
 
