@@ -275,23 +275,25 @@ def in_chunks(
         runs: rows and their seconds.
         chunk_s: seconds of a chunk; padded ones (count x longest) where rows are sorted.
         sort_window: how many chunks' rows are sorted by length before they are cut into chunks, so
-            that those of like length share one; 1 leaves all rows in order.
+            that those of like length share one; 1 leaves all rows in order. The first are fewer,
+            since somebody may wait for them.
         batches: how many batches of the model a sorted chunk holds, filled one after the other.
             What is sorted last ends in chunks of one batch and then of half a one, so that those
             who share the work end at the same time.
     """
     pending: list[pa.Table] = []
-    seconds = 0.0
+    seconds, window = 0.0, min(_FIRST_WINDOW, sort_window)
     for run, run_s in runs:
-        if pending and (seconds + run_s > sort_window * chunk_s or run.schema != pending[0].schema):
+        if pending and (seconds + run_s > window * chunk_s or run.schema != pending[0].schema):
             yield from _folded(pending, chunk_s, sort_window, batches, is_last=False)
-            pending, seconds = [], 0.0
+            pending, seconds, window = [], 0.0, min(2 * window, sort_window)
         pending.append(run)
         seconds += run_s
     if pending:
         yield from _folded(pending, chunk_s, sort_window, batches, is_last=True)
 
 
+_FIRST_WINDOW = 2  # chunks
 # At the end, what is left is at least so many chunks, until they are as small as they may be.
 _CHUNKS_LEFT = 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -142,6 +143,21 @@ def test_sorted_chunks_hold_every_row_once_and_stay_within_their_batches(
             assert len(groups) <= batches
 
 
+def test_the_first_chunk_is_there_before_much_was_read() -> None:
+    read: list[int] = []
+
+    def counted() -> Iterator[tuple[pa.Table, float]]:
+        for row, seconds in rows_of([10] * 1000):
+            read.append(1)
+            yield row, seconds
+
+    next(in_chunks(counted(), 20.0, sort_window=16, batches=2))
+    assert len(read) <= 41  # two chunks and the row that is one too many
+    more = in_chunks(counted(), 20.0, sort_window=16, batches=2)
+    assert sum(unfold(chunk).num_rows for chunk in more) == 1000
+
+
 def test_the_last_chunks_are_small_so_that_all_who_work_end_together() -> None:
     chunks = list(in_chunks(rows_of([10] * 200), 20.0, sort_window=8, batches=2))
-    assert [unfold(chunk).num_rows for chunk in chunks] == [20] * 8 + [10, 5, 5, 5, 5, 5, 5]
+    sizes = [unfold(chunk).num_rows for chunk in chunks]
+    assert sizes == [20] * 7 + [10] * 3 + [5] * 6

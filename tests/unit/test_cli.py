@@ -62,6 +62,21 @@ def configs(monkeypatch: pytest.MonkeyPatch, no_ray: list[str | None]) -> list[C
     return seen
 
 
+@pytest.mark.parametrize("flags", [[], ["--restart"]])
+def test_a_job_begins_anew_only_where_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    given: list[bool] = []
+
+    def job(*_: object, restart: bool) -> None:
+        given.append(restart)
+        raise DataError("that is all.")
+
+    monkeypatch.setattr(pipeline, "transcribe_path", job)
+    assert exit_code("transcribe", "in", "out", *flags) == 3
+    assert given == [bool(flags)]
+
+
 def exit_code(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         cli.main([*arguments])

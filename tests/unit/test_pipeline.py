@@ -80,8 +80,31 @@ def test_an_output_of_other_settings_is_refused_naming_only_what_differs(
         run(source, output, **SMALL, language="en")
     assert "engine.language was '', now 'en'" in str(caught.value)
     assert "engine.model" not in str(caught.value)
-    assert len(list(output.iterdir())) == 2
+    assert len(list(output.glob("part-*"))) == 1
     assert connected == []
+
+
+@pytest.mark.usefixtures("connected")
+def test_an_output_of_other_settings_is_left_as_it_is(places: tuple[Path, Path]) -> None:
+    source, output = places
+    before = sorted(output.rglob("*"))
+    with pytest.raises(DataError):
+        run(source, output, **SMALL, language="en")
+    assert sorted(output.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_run_that_begins_anew_takes_an_output_of_other_settings(
+    places: tuple[Path, Path],
+) -> None:
+    source, output = places
+    do(source, output, 3)
+    config = with_settings(Config(), {**SMALL, "language": "en"})
+    with pytest.raises(Reached):
+        pipeline.transcribe_path(str(source), str(output), config, restart=True)
+    assert len(list(output.glob("part-*"))) == 3  # it has no part of its own yet
+    with pytest.raises(DataError, match="begin anew here with --restart"):
+        run(source, output, **SMALL, language="en")
 
 
 @pytest.mark.usefixtures("connected")
@@ -92,7 +115,8 @@ def test_a_run_that_fails_before_its_first_part_leaves_the_output_to_any_other(
     for model in ("wrong", "right"):
         with pytest.raises(Reached):
             run(source, tmp_path / "out", model=model)
-        assert list((tmp_path / "out").iterdir()) == []
+        kept = {file.name for file in (tmp_path / "out").iterdir()}
+        assert kept == {"_lease", "_runs"}
 
 
 @pytest.mark.usefixtures("connected")
