@@ -6,8 +6,8 @@
 Memory is what a process has for itself (private pages: neither Ray's shared store nor mapped
 files). Warm-up is the first quarter of a run. Behind it the median of the slopes between all pairs
 of samples (Theil and Sen's, which single peaks do not move), times the time that is left, is the
-drift, given as a share of the median in the first tenth of that time. Of processes the ones are
-shown that lived for at least half of it; "all of a kind" is their sum with those that were replaced.
+drift, given as a share of the median in the first tenth of that time. Processes are shown that
+lived for at least half of it; "all of a kind" is their sum with those that were replaced.
 """
 
 from __future__ import annotations

@@ -43,17 +43,26 @@ def parse_yaml(text: str, most_characters: int = MOST_CHARACTERS) -> Any:
         if document is None:
             return None
         if _size(document, {}) > MOST_VALUES:
-            raise ValueError(f"with its aliases written out it holds more than {MOST_VALUES} values")
-        return loader.construct_document(document)
+            raise ValueError(
+                f"with its aliases written out it holds more than {MOST_VALUES} values"
+            )
+        return _constructed(loader, document)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def _constructed(loader: yaml.SafeLoader, document: yaml.Node) -> Any:
+    try:
+        return loader.construct_document(document)
+    except yaml.YAMLError:
+        raise
     except _MISFITS as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f"a value does not fit its type ({reason})") from error
-    finally:
-        loader.dispose()
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -23,8 +23,11 @@ MOST_BYTES = 8 * 2**30
 # Stores, and no more of what there are packages for: some protocols run what they read, others open
 # files of this machine in their own way, or log in where the address says.
 PROTOCOLS = frozenset(
-    """file s3 gs gcs hdfs webhdfs viewfs abfs abfss az adl oss hf http https""".split()
-)
+    [
+        "file", "s3", "gs", "gcs", "hdfs", "webhdfs", "viewfs", "abfs", "abfss", "az", "adl", "oss",
+        "hf", "http", "https",
+    ]
+)  # fmt: skip
 # Options of an address by which a request, and what it is signed with, goes to another server.
 _ELSEWHERE = frozenset(["endpoint_override", "scheme", "proxy_options"])
 _METADATA_HOSTS = frozenset(["metadata", "metadata.google.internal"])

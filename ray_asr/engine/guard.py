@@ -56,9 +56,7 @@ def permitted(found: list[Concern], kind: str, trust: bool) -> list[Concern]:
     return found
 
 
-def check_folder(
-    folder: Path, kind: str, options: Mapping[str, Any], trust: bool
-) -> list[Concern]:
+def check_folder(folder: Path, kind: str, options: Mapping[str, Any], trust: bool) -> list[Concern]:
     """`permitted` of what a model's folder asks for.
 
     Raises:
@@ -81,8 +79,8 @@ class _Refused(BaseException):
 
 @contextlib.contextmanager
 def guarded(
-    name: str, kind: str, options: Mapping[str, Any], trust: bool
-) -> Iterator[list[Concern]]:
+    name: str, kind: str, options: Mapping[str, Any], trust: bool, let_have: list[Concern]
+) -> Iterator[None]:
     """While the model `name` is loaded, from a folder or from its hub.
 
     A folder that comes from a hub is looked at as soon as it is there, before FunASR reads it.
@@ -92,14 +90,12 @@ def guarded(
         kind: `model`, `vad_model` or `punc_model`.
         options: what `AutoModel` is given besides.
         trust: `engine.trust_model`.
-
-    Yields:
-        What the model is let have; it grows while it is fetched.
+        let_have: gets what the model is let have.
 
     Raises:
         ConfigError: as `check_folder`.
     """
-    let_have = permitted(concerns_of_name(name, options), kind, trust)
+    let_have += permitted(concerns_of_name(name, options), kind, trust)
 
     def look(folder: str) -> None:
         found = check_folder(Path(folder), kind, options, trust)
@@ -119,7 +115,7 @@ def guarded(
         if os.path.isdir(place):
             look(place)
         try:
-            yield let_have
+            yield
         except _Refused as refused:
             raise refused.error from None
 

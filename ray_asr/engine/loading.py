@@ -25,13 +25,12 @@ from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, model_folder
 from ray_asr.engine.guard import check_folder, guarded
 from ray_asr.engine.model_files import digest, missing_files
+from ray_asr.engine.model_trust import Concern
 from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
 
 # What FunASR prints, and goes on with random weights, or without a class.
-_COMPLAINT = re.compile(
-    "init_param does not exist|miss key in ckpt|Loading remote code failed"
-)
+_COMPLAINT = re.compile("init_param does not exist|miss key in ckpt|Loading remote code failed")
 # What it prints where a hub cannot be reached or does not know a name, and goes on without.
 _FETCHING = re.compile(r"^Download: .*? failed!: (.*)", re.M | re.S)
 _ERRNO = re.compile(r"\[Errno -?\d+\] ([^\n()\"']+)")
@@ -87,12 +86,21 @@ def check_model(config: EngineConfig, kind: str) -> None:
     options = config.funasr_options if kind == "model" else {}
     folder = Path(resolve_model(name, kind, options))
     if folder.is_dir():
-        for concern in check_folder(folder, kind, options, config.trust_model):
-            _say_permitted(kind, concern.what)
+        with _saying_what_is_permitted(kind) as let_have:
+            let_have += check_folder(folder, kind, options, config.trust_model)
 
 
-def _say_permitted(kind: str, what: str) -> None:
-    logger.warning("engine.trust_model lets %s have what is refused otherwise: %s.", kind, what)
+@contextlib.contextmanager
+def _saying_what_is_permitted(kind: str) -> Iterator[list[Concern]]:
+    """A list of what a trusted model is let have, which is said at the end, come what may."""
+    let_have: list[Concern] = []
+    try:
+        yield let_have
+    finally:
+        for concern in let_have:
+            logger.warning(
+                "engine.trust_model lets %s have what is refused otherwise: %s.", kind, concern.what
+            )
 
 
 def model_revision(config: EngineConfig, kind: str) -> str:
@@ -203,7 +211,7 @@ def load_auto_model(
     resolved = resolve_model(name, kind, options)
     # FunASR runs code that a model's configuration names, unless its caller says no.
     own_code: dict[str, Any] = {} if trust else {"trust_remote_code": False}
-    with _contained() as said:
+    with _saying_what_is_permitted(kind) as let_have, _contained() as said:
         import torch
 
         automodel = auto_model()
@@ -212,7 +220,7 @@ def load_auto_model(
                 f"engine.device is {device}, but this process sees no CUDA device: "
                 "give the actor a GPU (job.num_gpus) or set engine.device=cpu."
             )
-        with guarded(resolved, kind, options, trust) as let_have:
+        with guarded(resolved, kind, options, trust, let_have):
             try:
                 auto = automodel(
                     model=resolved,
@@ -230,8 +238,6 @@ def load_auto_model(
             except (*_NOT_THERE, *_DAMAGED) as error:
                 what, hub = f'engine.{kind}: the model "{name}"', options.get("hub", "ms")
                 raise _why(what, hub, said.getvalue(), error) from error
-    for concern in let_have:
-        _say_permitted(kind, concern.what)
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
     if complaints:
         raise EngineFatalError(

@@ -26,25 +26,24 @@ CODE, CLASS, PLACE, WEIGHTS = "code", "class", "place", "weights"
 # Each was read: it builds layers, reads the files of `_FILES` as text, and runs nothing else. A
 # test looks through the modules that register them.
 KNOWN_CLASSES = frozenset(
-    """
-    Paraformer BiCifParaformer SeacoParaformer ContextualParaformer ParaformerStreaming EParaformer
-    Paraformer_v2_community SenseVoiceSmall MonotonicAligner SANM SCAMA UniASR
-    Conformer Transformer Branchformer EBranchformer Transducer BAT CTC
-    CTTransformer CTTransformerStreaming FsmnVADStreaming
-    SANMEncoder SANMEncoderChunkOpt SANMVadEncoder SenseVoiceEncoderSmall FSMN
-    ConformerEncoder ChunkConformerEncoder TransformerEncoder BranchformerEncoder
-    EBranchformerEncoder
-    ParaformerSANMDecoder ParaformerSANMDecoder_v2_community ParaformerSANDecoder
-    ParaformerDecoderSAN ContextualParaformerDecoder FsmnDecoder FsmnDecoderSCAMAOpt
-    TransformerDecoder LightweightConvolutionTransformerDecoder
-    LightweightConvolution2DTransformerDecoder DynamicConvolutionTransformerDecoder
-    DynamicConvolution2DTransformerDecoder rnnt_decoder rnn_decoder joint_network
-    CifPredictor CifPredictorV2 CifPredictorV3 PifPredictor
-    SpecAug SpecAugLFR GlobalMVN UtteranceMVN
-    CharTokenizer SentencepiecesTokenizer
-    WavFrontend wav_frontend WavFrontendOnline
-    """.split()
-)
+    [
+        "Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer",
+        "ParaformerStreaming", "EParaformer", "Paraformer_v2_community", "SenseVoiceSmall",
+        "MonotonicAligner", "SANM", "SCAMA", "UniASR", "Conformer", "Transformer", "Branchformer",
+        "EBranchformer", "Transducer", "BAT", "CTC", "CTTransformer", "CTTransformerStreaming",
+        "FsmnVADStreaming", "SANMEncoder", "SANMEncoderChunkOpt", "SANMVadEncoder",
+        "SenseVoiceEncoderSmall", "FSMN", "ConformerEncoder", "ChunkConformerEncoder",
+        "TransformerEncoder", "BranchformerEncoder", "EBranchformerEncoder",
+        "ParaformerSANMDecoder", "ParaformerSANMDecoder_v2_community", "ParaformerSANDecoder",
+        "ParaformerDecoderSAN", "ContextualParaformerDecoder", "FsmnDecoder", "FsmnDecoderSCAMAOpt",
+        "TransformerDecoder", "LightweightConvolutionTransformerDecoder",
+        "LightweightConvolution2DTransformerDecoder", "DynamicConvolutionTransformerDecoder",
+        "DynamicConvolution2DTransformerDecoder", "rnnt_decoder", "rnn_decoder", "joint_network",
+        "CifPredictor", "CifPredictorV2", "CifPredictorV3", "PifPredictor", "SpecAug", "SpecAugLFR",
+        "GlobalMVN", "UtteranceMVN", "CharTokenizer", "SentencepiecesTokenizer", "WavFrontend",
+        "wav_frontend", "WavFrontendOnline",
+    ]
+)  # fmt: skip
 # Where a configuration names a class of FunASR's tables; `seaco_decoder` is such a place too.
 _NAMES_A_CLASS = re.compile(
     r"(.*_)?(model|encoder|decoder|predictor|specaug|normalize|joint_network|tokenizer|frontend"
@@ -52,9 +51,11 @@ _NAMES_A_CLASS = re.compile(
 )
 _FURTHER_MODELS = ("vad_model", "punc_model", "spk_model")
 _FILES = frozenset(
-    """init_param config token_list token_lists bpemodel seg_dict seg_dicts seg_dict_file cmvn_file
-    jieba_usr_dict stats_file non_linguistic_symbols""".split()
-)
+    [
+        "init_param", "config", "token_list", "token_lists", "bpemodel", "seg_dict", "seg_dicts",
+        "seg_dict_file", "cmvn_file", "jieba_usr_dict", "stats_file", "non_linguistic_symbols",
+    ]
+)  # fmt: skip
 _ASKS_A_RESOLVER = re.compile(r"\$\{[^}]*:")
 _MOST_NAMES = 3
 _MOST_SHOWN = 120  # characters of a value, in a message
@@ -112,8 +113,9 @@ def concerns_of_name(name: str, options: Mapping[str, Any]) -> list[Concern]:
 
 
 def _settings(folder: Path) -> tuple[Mapping[str, Any], Path, frozenset[str]]:
-    """What FunASR would make of a folder's files, the file that says most of it, and the kinds of
-    files that the folder has by their usual names, whatever its configuration has.
+    """What FunASR makes of a folder's files, with the file that says most of it.
+
+    And the kinds of files that the folder has by their usual names, whatever its settings name.
     """
     if not (folder / METAS).is_file():
         file = folder / "config.yaml"

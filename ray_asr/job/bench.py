@@ -93,7 +93,13 @@ def run_bench(options: BenchOptions, json_file: str | None = None) -> str:
     if json_file is not None and not Path(json_file).absolute().parent.is_dir():
         raise ConfigError(f"--json {json_file}: there is no such folder to write into.")
     spec = {
-        **find_models(options.model, options.vad_model, options.punc_model, options.cache),
+        **find_models(
+            options.model,
+            options.vad_model,
+            options.punc_model,
+            options.cache,
+            load_config(None, options.sets).engine.trust_model,
+        ),
         "device": options.device,
         "sets": list(options.sets),
         "quick": options.quick,

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ray_asr.corpus.audio import decode
 from ray_asr.engine.bench_audio import utterances
+from ray_asr.engine.guard import check_folder
 from ray_asr.engine.loading import resolve_model
 
 UNTRAINED = "untrained"
@@ -31,21 +32,36 @@ _PACKAGES = ("torch", "ray", "funasr", "daft", "funasr-onnx", "onnxruntime")
 logger = logging.getLogger(__name__)
 
 
-def find_models(model: str, vad_model: str, punc_model: str, cache_folder: str) -> dict[str, Any]:
-    """The models by folder or name, and where what is made of them is kept."""
+def find_models(
+    model: str, vad_model: str, punc_model: str, cache_folder: str, trust: bool = False
+) -> dict[str, Any]:
+    """The models by folder or name, and where what is made of them is kept.
+
+    Raises:
+        ConfigError: a folder is not a model's, or could run code and is not to be trusted.
+    """
     cache = Path(cache_folder or "~/.cache/ray_asr").expanduser()
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     if model == UNTRAINED:
         folder = str(_untrained(cache))
         made_of_it = cache / "exports" / UNTRAINED
     else:
-        folder = resolve_model(model, "model")
-        made_of_it = cache / "exports" / Path(folder).name
+        folder = _checked(model, "model", trust)
+        made_of_it = cache / "exports" / Path(folder).resolve().name
     found = {
-        kind: resolve_model(name, kind) if name else ""
+        kind: _checked(name, kind, trust) if name else ""
         for kind, name in (("vad_model", vad_model), ("punc_model", punc_model))
     }
     made_of_it.mkdir(parents=True, exist_ok=True)
     return {"model": folder, **found, "cache": str(made_of_it)}
+
+
+def _checked(name: str, kind: str, trust: bool) -> str:
+    """The model for every case: peers load it in their own way, so it is looked at before."""
+    folder = resolve_model(name, kind)
+    if Path(folder).is_dir():
+        check_folder(Path(folder), kind, {}, trust)
+    return folder
 
 
 def _untrained(cache: Path) -> Path:

@@ -151,7 +151,8 @@ def measure_transcription(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tiny_shard(path: Path, rows: int) -> None:
+def tiny_shard(path: Path, rows: int) -> None:
+    """A Parquet file of so many rows of a tenth of a second of silence."""
     sink = io.BytesIO()
     with wave.open(sink, "wb") as audio:
         audio.setnchannels(1)
@@ -185,7 +186,7 @@ def measure_overhead(spec: dict[str, Any]) -> dict[str, Any]:
     work = Path(spec["work"])
     small, large = _QUICK_ROWS if spec["quick"] else _ROWS
     for rows in (small, large):
-        _tiny_shard(work / f"input-{rows}" / "shard.parquet", rows)
+        tiny_shard(work / f"input-{rows}" / "shard.parquet", rows)
     _connect(spec)
     config = _config({**spec, "options": {}, "vad_model": "", "punc_model": "", "device": "cpu"})
     spent: list[float] = []

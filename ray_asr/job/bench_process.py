@@ -161,9 +161,9 @@ def run_case(
     """
     folder.mkdir(parents=True)
     specification, result_file = folder / "spec.json", folder / "result.json"
-    # Ray's sockets want a short path.
+    # Ray's sockets want a short path, and Ray gives its own folder to everybody.
     ray_folder = tempfile.mkdtemp(prefix="rab_")
-    own_paths = {"result": str(result_file), "work": str(folder), "ray_folder": ray_folder}
+    own_paths = {"result": str(result_file), "work": str(folder), "ray_folder": f"{ray_folder}/r"}
     specification.write_text(json.dumps({**spec, **own_paths}), encoding="utf-8")
     own = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
     with (folder / "log").open("w+", encoding="utf-8", errors="replace") as log:

@@ -45,9 +45,7 @@ def test_ids_stay_what_they_are_and_where_they_are(tmp_path: Path) -> None:
     before = tree(tmp_path)
     settings = {"model": "demo", "vad_model": "demo", "punc_model": "demo", "ncpu": 1}
     config = with_settings(Config(), {**settings, "num_actors": 1, "autoscale": False})
-    transcribe_path(
-        str(tmp_path / "in"), str(tmp_path / "out"), config, make_engine=fake_engine
-    )
+    transcribe_path(str(tmp_path / "in"), str(tmp_path / "out"), config, make_engine=fake_engine)
     rows = ds.dataset(tmp_path / "out", format="parquet").to_table().to_pylist()
     assert sorted(row["utterance_id"] for row in rows) == sorted(IDS)
     assert all(row["note"] == f"of {row['utterance_id']}" for row in rows)

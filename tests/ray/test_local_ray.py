@@ -19,7 +19,8 @@ from ray_asr.job.pipeline import connect
 
 def listening(process):
     try:
-        return [s.laddr.ip for s in process.net_connections("inet") if s.status == psutil.CONN_LISTEN]
+        sockets = process.net_connections("inet")
+        return [s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN]
     except psutil.Error:
         return []
 

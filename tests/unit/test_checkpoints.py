@@ -24,6 +24,7 @@ DTYPES = [
     torch.float8_e5m2, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16,
     torch.uint32, torch.uint64, torch.bool, torch.complex64, torch.complex128,
 ]  # fmt: skip
+YOUNG = {f"torch.{name}" for name in ("float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64")}
 
 
 class Runs:
@@ -72,10 +73,13 @@ def test_weights_and_what_a_training_notes_are_safe_to_us_and_to_torch(
     tmp_path: Path, zipped: bool, made: Callable[[], dict[str, Any]]
 ) -> None:
     file = tmp_path / "model.pt"
-    torch.save(made(), file, _use_new_zipfile_serialization=zipped)
+    value = made()
+    if not zipped:  # the older form does not know them
+        value = {name: one for name, one in value.items() if name not in YOUNG}
+    torch.save(value, file, _use_new_zipfile_serialization=zipped)
     assert foreign_names(file) == []
     with _weights_only():
-        assert torch.load(file).keys() == made().keys()
+        assert torch.load(file).keys() == value.keys()
 
 
 def test_numbers_by_their_older_names_are_safe_too(tmp_path: Path) -> None:
@@ -92,7 +96,9 @@ def test_numbers_by_their_older_names_are_safe_too(tmp_path: Path) -> None:
 EVIL = [(os.system, "true", "system"), (eval, "1", "eval"), (__import__, "os", "__import__")]
 
 
-@pytest.mark.parametrize("written", ["zip", "legacy", "new protocol", "pickle 0", "pickle 2", "pickle"])
+@pytest.mark.parametrize(
+    "written", ["zip", "legacy", "new protocol", "pickle 0", "pickle 2", "pickle"]
+)
 @pytest.mark.parametrize(("function", "argument", "name"), EVIL)
 def test_what_is_called_is_named(
     tmp_path: Path, written: str, function: Callable[..., Any], argument: str, name: str

@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "engine.max_single_segment_time": 15_000,
     "engine.precision": "int8",
     "engine.ncpu": 3,
+    "engine.trust_model": True,
     "engine.funasr_options": {"max_end_silence_time": 500},
     "batch.batch_size_s": 120.0,
     "job.unit_mb": 1.0,

@@ -33,11 +33,14 @@ def test_a_file_is_read_by_path_and_by_address(tmp_path: Path) -> None:
         assert read_row_file(path) == b"bytes"
 
 
-@pytest.mark.parametrize("device", ["/dev/zero", "/dev/random", "/dev/tty", "/dev", "file:///dev/zero"])
+@pytest.mark.parametrize(
+    "device", ["/dev/zero", "/dev/random", "/dev/tty", "/dev", "file:///dev/zero"]
+)
 def test_devices_and_folders_are_no_files(device: str) -> None:
-    if not os.path.exists(device.removeprefix("file://")):
+    path = device.removeprefix("file://")
+    if not os.path.exists(path):
         pytest.skip("no such device")
-    assert refused(device) == f"{device} is no file: folders, pipes and devices are not read."
+    assert refused(device) == f"{path} is no file: folders, pipes and devices are not read."
 
 
 def test_a_pipe_and_a_socket_are_not_waited_for(tmp_path: Path) -> None:
@@ -109,6 +112,10 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path: Path) -> No
         "    print(error.message)\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", swap, str(file)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", swap, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert ran.stdout.strip().endswith("pipes and devices are not read.")
