@@ -58,7 +58,7 @@ def settings_flags(*names: str) -> Callable[[Command], Command]:
         for name in reversed(names):
             kind, text = FLAGS[name]
             flag = f"--{name.replace('_', '-')}"
-            given = {"is_flag": True} if kind is bool else {"type": kind}
+            given: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
             command = click.option(flag, name, default=None, help=text, **given)(command)
         return command
 
