@@ -2,29 +2,40 @@
 # make test   style, types, layers and all tests
 # make check  style, types and layers alone
 # make test-faults  50 kills of a job on two nodes: no id lost, none twice (20 minutes)
+# make test-store  2,000 rows on an S3 store that fails: pack, transcribe, go on (5 minutes)
 # make test-hostile  10,000 hostile recordings and one of 15 hours, a row each
 # make fuzz MINUTES=15  coverage-guided fuzzing of the decoding of recordings
+# make test-drift  a million rows and 5,000 model calls: what grows (30 minutes)
 # make style  put the code into its one style
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Most tests wait for processes to start and to end; more than two would want each other's cores.
+TEST_PROCESSES ?= 2
 # Made again when what is installed changes; otherwise a second `make` reuses what is there.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-faults test-hostile fuzz check style install
+.PHONY: demo test test-faults test-store test-hostile test-drift fuzz check style install
 
 demo: $(INSTALLED)
 	$(BIN)/ray-asr demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults.kills --kills 50
 
+test-store: $(INSTALLED)
+	$(BIN)/python -m tests.faults.store --rows 2000
+
 test-hostile: $(INSTALLED)
 	$(BIN)/python -m tests.faults.hostile_run --count 10000 --hours 15
+
+test-drift: $(INSTALLED)
+	$(BIN)/python benchmarks/drift.py rows --rows 1000000
+	$(BIN)/python benchmarks/drift.py calls --calls 5000
 
 MINUTES ?= 15
 fuzz: $(INSTALLED)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from ray_asr.config import Config, with_settings
 from ray_asr.control.baseline import Baseline, Entry, load_baseline
@@ -31,6 +30,7 @@ from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.graph import BATCHES_IN_A_CHUNK
 from ray_asr.redaction import redacted
+from ray_asr.yaml_text import parse_yaml
 
 _AUTOMATIC = ("auto", 0, 0.0)
 
@@ -170,7 +170,7 @@ def _read_run(folder: str) -> tuple[dict[str, Any], dict[str, Any], Config]:
 
     try:
         summary, plan = json.loads(text("summary.json")), json.loads(text("plan.json"))
-        sections = yaml.safe_load(text("config.yaml"))
+        sections = parse_yaml(text("config.yaml"))
         settings = {
             f"{section}.{name}": value
             for section, leaves in sections.items()
@@ -182,7 +182,7 @@ def _read_run(folder: str) -> tuple[dict[str, Any], dict[str, Any], Config]:
         if not summary["audio_s"]:
             raise DataError(f"the run {redacted(folder)} recognized no audio: name another one.")
         return dict(summary), dict(plan), with_settings(Config(), settings)
-    except (OSError, ValueError, AttributeError, pa.ArrowException, yaml.YAMLError) as error:
+    except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
         raise DataError(
             f"{redacted(folder)} is not the folder of a finished run ({error}): name "
             "OUTPUT/_runs/<run_id>."

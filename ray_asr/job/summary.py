@@ -22,6 +22,7 @@ import yaml
 from ray_asr.config import Config, fingerprint, to_dict
 from ray_asr.corpus.storage import write_whole
 from ray_asr.redaction import redacted, redacted_settings
+from ray_asr.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,9 @@ def latest_run(
         try:
             record = json.loads(_read(filesystem, f"{run.path}/run.json"))
             if record["config_fingerprint"] == config_fingerprint:
-                settings = yaml.safe_load(_read(filesystem, f"{run.path}/config.yaml"))
+                settings = parse_yaml(_read(filesystem, f"{run.path}/config.yaml").decode())
                 return RecordedRun(record["source"], settings)
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, yaml.YAMLError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
             continue  # of a version that recorded less, or cut short
     return None
 
