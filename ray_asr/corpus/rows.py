@@ -354,11 +354,19 @@ def fold(rows: pa.Table) -> pa.Table:
 
 
 def unfold(chunk: pa.Table) -> pa.Table:
-    """The rows of a folded chunk (or of several)."""
+    """The rows of a folded chunk (or of several).
+
+    Where Ray put chunks of several files into one block, a column that one of them does not have is
+    null there: no list of as many nulls as it has rows. It has none of it.
+    """
+    if chunk.num_rows > 1 and any(column.null_count for column in chunk.columns):
+        each = [unfold(chunk.slice(number, 1)) for number in range(chunk.num_rows)]
+        return pa.concat_tables(each, promote_options="default")
     return pa.table(
         {
             name: _whole(column).flatten()
             for name, column in zip(chunk.column_names, chunk.columns, strict=True)
+            if not column.null_count
         }
     )
 

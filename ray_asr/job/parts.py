@@ -97,7 +97,9 @@ class PartWriter:
             waiting = self._waiting.setdefault(number, [])
             waiting.append(mine)
             if sum(part.num_rows for part in waiting) >= self._units[number].num_rows:
-                self._write(number, pa.concat_tables(self._waiting.pop(number)))
+                # Beside rows of other files, Ray gives them these files' columns, of nulls.
+                rows = pa.concat_tables(self._waiting.pop(number), promote_options="default")
+                self._write(number, rows)
 
     def _write(self, number: int, rows: pa.Table) -> None:
         unit = self._units[number]

@@ -161,3 +161,14 @@ def test_the_last_chunks_are_small_so_that_all_who_work_end_together() -> None:
     chunks = list(in_chunks(rows_of([10] * 200), 20.0, sort_window=8, batches=2))
     sizes = [unfold(chunk).num_rows for chunk in chunks]
     assert sizes == [20] * 7 + [10] * 3 + [5] * 6
+
+
+def test_chunks_of_files_with_other_columns_share_a_block() -> None:
+    """As Ray joins them: what one of them does not have is null there."""
+    one = pa.table({"id": ["a", "b"], "text": pa.array([None, None], pa.string())})
+    other = pa.table({"id": ["c"], "take": [7]})
+    block = pa.concat_tables([fold(one), fold(other)], promote_options="default")
+    assert unfold(block.slice(0, 1)).equals(one)
+    assert unfold(block.slice(1, 1)).equals(other)
+    both = unfold(block).to_pydict()
+    assert both == {"id": ["a", "b", "c"], "text": [None] * 3, "take": [None, None, 7]}

@@ -207,6 +207,15 @@ def test_units_of_files_with_other_columns_stand_in_one_output(tmp_path: Path) -
     assert not {UNIT, ROW} & set(rows.column_names)
 
 
+def test_rows_of_a_unit_that_came_with_another_files_columns_are_one_part(tmp_path: Path) -> None:
+    writer = PartWriter(LOCAL, str(tmp_path), units_of([2]))
+    writer.add(transcript_rows([(0, 1)]))
+    other = transcript_rows([(0, 0)])
+    writer.add(other.append_column("theirs", pa.nulls(1, pa.string())))
+    (part,) = tmp_path.glob("part-*")
+    assert pq.read_table(part)["utterance_id"].to_pylist() == ["u0-r0", "u0-r1"]
+
+
 def test_a_tally_counts_rows_by_status() -> None:
     tally = Tally()
     for status, count in (("ok", 3), ("failed", 1), ("no_speech", 2), ("ok", 1)):
