@@ -19,7 +19,7 @@ import soxr
 
 from ray_asr.corpus.audio_blocks import Block, libsndfile_blocks, pcm16_blocks
 from ray_asr.corpus.audio_ffmpeg import ffmpeg_blocks
-from ray_asr.corpus.audio_headers import FLAC, MP3, WAV, Header, read_header
+from ray_asr.corpus.audio_headers import FLAC, MP3, MP3_SPARE_S, WAV, Header, read_header
 from ray_asr.errors import ErrorCode, RowError
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
@@ -31,7 +31,7 @@ _MOST_SAMPLES_A_SECOND = 8 * 48_000
 _MOST_RATE_CHANGES = 100  # each makes a new resampler
 _LONGEST_S = 1e9  # a header that says more is not believed
 # What a decoder may leave out of a promised length: encoder delay and padding of MP3.
-_MISSING_ALLOWED_S = {FLAC: 0.0, MP3: 0.25}
+_MISSING_ALLOWED_S = {FLAC: 0.0, MP3: MP3_SPARE_S}
 
 
 class _Samples:

@@ -21,7 +21,7 @@ from ray_asr.errors import ErrorCode, RowError
 
 _BLOCK_SAMPLES = 65_536  # of all channels together
 # A decoder has so many seconds of CPU for the next samples (opening included).
-_PATIENCE_S = 30.0
+_PATIENCE_S = 10.0
 
 
 class Block(NamedTuple):
@@ -50,20 +50,25 @@ class BytesFile(io.RawIOBase):
         self._until_s = time.thread_time() + _PATIENCE_S
 
     def readable(self) -> bool:
+        """Yes."""
         return True
 
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to where the bytes are, and say where that is."""
         origins = {io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}
         self._position = min(max(0, origins.get(whence, 0) + offset), len(self._data))
         return self._position
 
     def tell(self) -> int:
+        """Where it is."""
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:  # its type, Buffer, is new in Python 3.12
+        """Fill the buffer, as far as there are bytes, and say how far."""
         if self._thread != threading.get_ident():
             self.go_on()
         if self.is_given_up or time.thread_time() > self._until_s:
@@ -102,11 +107,21 @@ def libsndfile_blocks(header: Header) -> Iterator[Block]:
                 yield Block(sound.samplerate, np.asarray(samples, np.float32))
                 file.go_on()
     except sf.SoundFileError as error:
+        if file.is_given_up:
+            raise no_progress(header) from error
         if header.promised_samples is not None and file.at_end():
             raise RowError(
                 ErrorCode.AUDIO_TRUNCATED, f"the {header.kind} data ends before its header says."
             ) from error
         raise corrupt(header) from error
+
+
+def no_progress(header: Header) -> RowError:
+    """What is said of bytes that a decoder goes through on and on."""
+    what = "" if header.kind == UNKNOWN else f"{header.kind} "
+    return RowError(
+        ErrorCode.AUDIO_CORRUPT, f"no samples came of the {what}data in {_PATIENCE_S:g} s of work."
+    )
 
 
 def corrupt(header: Header) -> RowError:

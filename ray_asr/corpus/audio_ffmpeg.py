@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -18,11 +19,12 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from ray_asr.corpus.audio_blocks import Block, BytesFile, corrupt
-from ray_asr.corpus.audio_headers import ADTS, G722, MP3, MP4, OGG, WEBM, Header
+from ray_asr.corpus.audio_blocks import Block, BytesFile, corrupt, no_progress
+from ray_asr.corpus.audio_headers import ADTS, G722, MP3, MP4, OGG, UNKNOWN, WEBM, Header
 from ray_asr.errors import ErrorCode, RowError
 
 _MOST_STREAMS = 200
+_LARGE_TAG_BYTES = 2**16  # decompressed, a smaller one is at most 66 MB
 # Refused packets are junk between frames in formats that have no container around them.
 _REFUSED_ALLOWED = {MP3: 0.05, ADTS: 0.05}
 _FFMPEG_NAMES = {OGG: "ogg", MP3: "mp3", MP4: "mov", WEBM: "matroska", ADTS: "aac", G722: "g722"}
@@ -45,10 +47,30 @@ def _sound_decoders() -> str:
     return ",".join(names)
 
 
+def _without_large_tags(data: memoryview) -> memoryview:
+    """The bytes with the names of large ID3 tags blotted out: what is in them may be compressed."""
+    large = [
+        tag.start()
+        for tag in re.finditer(rb"ID3[\x02-\x04].[^\x80-\xff]{5}", data, re.DOTALL)
+        if _LARGE_TAG_BYTES < _id3_bytes(tag[0]) <= len(data) - tag.start()
+    ]
+    if not large:
+        return data
+    changed = bytearray(data)
+    for start in large:
+        changed[start : start + 3] = bytes(3)
+    return memoryview(changed)
+
+
+def _id3_bytes(head: bytes) -> int:
+    return head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+
+
 def ffmpeg_blocks(header: Header) -> Iterator[Block]:
     """What FFmpeg makes of the best sound in the bytes."""
     name = _FFMPEG_NAMES.get(header.kind)
-    file = BytesFile(header.data)
+    has_tags_inside = header.kind in (UNKNOWN, ADTS)
+    file = BytesFile(_without_large_tags(header.data) if has_tags_inside else header.data)
     try:
         with av.open(
             file,
@@ -66,11 +88,9 @@ def ffmpeg_blocks(header: Header) -> Iterator[Block]:
                 file.go_on()
     # PyAV raises ValueError itself where FFmpeg hands it something it has no name for.
     except (av.error.FFmpegError, ValueError) as error:
-        raise corrupt(header) from error
+        raise (no_progress(header) if file.is_given_up else corrupt(header)) from error
     if file.is_given_up:
-        raise RowError(
-            ErrorCode.AUDIO_CORRUPT, f"no samples came of the {header.kind} data for a long time."
-        )
+        raise no_progress(header)
 
 
 def _ffmpeg_stream_blocks(

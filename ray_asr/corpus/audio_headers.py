@@ -29,6 +29,7 @@ WAV, FLAC, OGG, MP3, MP4, WEBM, ADTS, G722, UNKNOWN = (
     "unknown",
 )
 G722_BYTES_PER_S = 8_000
+MP3_SPARE_S = 0.25  # at most, of what an encoder adds in front and behind
 
 # Recorders that cannot seek back leave a size at or near the largest value (sox 0x7ffff000).
 _WAV_OPEN_END = 0x7FFFF000
@@ -86,11 +87,12 @@ def read_header(data: memoryview, path_hint: str = "") -> Header:
     if path_hint.lower().endswith(".g722"):
         seconds = len(data) / G722_BYTES_PER_S
         return Header(G722, data, seconds, seconds)
-    for _ in range(_MOST_TAGS):
-        size = _id3_size(data)
-        if not size:
-            break
-        data = data[size:]
+    tags = 0
+    while size := _id3_size(data):
+        data, tags = data[size:], tags + 1
+        if tags > _MOST_TAGS:
+            problem = (ErrorCode.AUDIO_CORRUPT, "the audio has more ID3 tags than a recording has.")
+            return Header(UNKNOWN, data, problem=problem)
     kind = _kind(data)
     walk = _WALKS.get(kind)
     if walk is None:
@@ -251,7 +253,7 @@ def _mp3(data: memoryview) -> Header:
     if flags & 2 and struct.unpack_from(">I", data, tag + 12)[0] > len(data):
         raise CutError
     seconds = frames * samples / rate
-    return Header(MP3, data, seconds, seconds, frames * samples, rate)
+    return Header(MP3, data, seconds, seconds - MP3_SPARE_S, frames * samples, rate)
 
 
 def _walked(kind: str, extent_of: Callable[[memoryview], Extent]) -> Callable[[memoryview], Header]:

@@ -12,6 +12,7 @@ import struct
 from typing import NamedTuple
 
 from ray_asr.corpus.audio_parts import BrokenError, CutError, Extent, PartCount
+from ray_asr.corpus.audio_vorbis import check_setup
 
 _MOST_AT_ONCE = 256  # logical streams that have begun and not ended
 _MOST_COMMENTS = 10_000
@@ -44,6 +45,7 @@ def ogg_extent(data: memoryview) -> Extent:
     streams: dict[int, _Stream] = {}  # the first two: of several, none counts
     granules: dict[int, int] = {}
     running: dict[int, bytes | int | None] = {}  # how the comments begin, until they have been
+    heads: dict[int, _Heads] = {}  # of Vorbis, until its three packets are there
     parts, comments, position, least = PartCount(), 0, 0, 0
     while position < len(data):
         parts.add()
@@ -66,17 +68,22 @@ def ogg_extent(data: memoryview) -> Extent:
             running[serial] = _comments_begin(data[body:end])
             if len(running) > _MOST_AT_ONCE:
                 raise BrokenError("it has more streams than a recording has")
+            if data[body : body + 7] == b"\x01vorbis":
+                heads[serial] = _Heads()
         elif (begin := running.get(serial)) is not None:
             running[serial] = None
             comments += _comments(data[body:end], begin)
             if comments > _MOST_COMMENTS:
                 raise BrokenError("it has more comments than a recording has")
+        if serial in heads and heads[serial].are_complete(lacing, data[body:end]):
+            del heads[serial]
         if granule >= 0 and serial in streams:
             most = (len(lacing) - lacing.count(255)) * _MOST_SAMPLES_A_PACKET
             least += min(max(0, granule - granules.get(serial, 0)), most)
             granules[serial] = granule
         if flags & _ENDS:
             running.pop(serial, None)
+            heads.pop(serial, None)
         position = end
     if running:
         raise CutError
@@ -88,6 +95,27 @@ def ogg_extent(data: memoryview) -> Extent:
     samples = max(0, granules.get(serial, 0) - stream.skipped)
     least_s = max(0, least - stream.skipped) / stream.clock_hz
     return Extent(samples / stream.clock_hz, least_s, stream.codec)
+
+
+class _Heads:
+    """The first three packets of a Vorbis stream."""
+
+    def __init__(self) -> None:
+        self._packets = [bytearray()]
+
+    def are_complete(self, lacing: bytes, body: memoryview) -> bool:
+        """Take a page; whether all three are there, the last of which is looked at then."""
+        position = 0
+        for size in lacing:
+            self._packets[-1] += body[position : position + size]
+            position += size
+            if size == 255:
+                continue
+            if len(self._packets) == 3:
+                check_setup(bytes(self._packets[-1]))
+                return True
+            self._packets.append(bytearray())
+        return False
 
 
 def _stream(packet: memoryview) -> _Stream:

@@ -37,9 +37,14 @@ class Extent:
 
 
 class PartCount:
-    """Counts the parts of one container."""
+    """Counts the parts of one container.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many a recording has at most.
+    """
+
+    def __init__(self, most: int = MOST_PARTS) -> None:
+        self._most = most
         self._count = 0
 
     def add(self) -> None:
@@ -49,5 +54,5 @@ class PartCount:
             BrokenError: there are more than any recording has.
         """
         self._count += 1
-        if self._count > MOST_PARTS:
+        if self._count > self._most:
             raise BrokenError("it is in more parts than a recording has")

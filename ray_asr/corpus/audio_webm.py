@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 
 from ray_asr.corpus.audio_parts import BrokenError, CutError, Extent, PartCount
+from ray_asr.corpus.audio_vorbis import SETUP, check_setup
 
 _SEGMENT, _INFO, _CLUSTER = 0x18538067, 0x1549A966, 0x1F43B675
 _TRACKS, _TAGS, _CHAPTERS, _CUES = 0x1654AE6B, 0x1254C367, 0x1043A770, 0x1C53BB6B
@@ -28,6 +29,8 @@ _MOST_BYTES = {
 }
 _MOST_CHILDREN = {_TRACKS: 200, _ATTACHMENTS: 10_000}
 _LONGEST_S = 1e15
+_BLOCKS = frozenset((0xA3, 0xA0, 0xE7, 0xAB))  # what a cluster has for each packet
+_MOST_OTHERS = 500_000
 
 
 def webm_extent(data: memoryview) -> Extent:
@@ -38,10 +41,10 @@ def webm_extent(data: memoryview) -> Extent:
         BrokenError: the elements contradict each other.
     """
     position, duration_s = 0, None
-    parts, list_bytes = PartCount(), Counter[int]()
+    blocks, others, list_bytes = PartCount(), PartCount(_MOST_OTHERS), Counter[int]()
     while position < len(data):
-        parts.add()
         name, body = _vint(data, position, keep_marker=True)
+        (blocks if name in _BLOCKS else others).add()
         size, body = _vint(data, body, keep_marker=False)
         if size >= 0 and body + size > len(data):
             raise CutError
@@ -55,6 +58,8 @@ def webm_extent(data: memoryview) -> Extent:
             raise BrokenError("one of its lists is larger than a recording needs")
         if name in _MOST_CHILDREN:
             _check_children(data, body, body + size, _MOST_CHILDREN[name])
+        if name == _TRACKS:
+            _check_vorbis(bytes(data[body : body + size]))
         if name == _INFO:
             duration_s = _duration_s(data, body, body + size)
         position = body + size
@@ -87,6 +92,13 @@ def _check_children(data: memoryview, position: int, stop: int, most: int) -> No
         _, body = _vint(data, position, keep_marker=True)
         size, body = _vint(data, body, keep_marker=False)
         position = body + max(size, 0)
+
+
+def _check_vorbis(tracks: bytes) -> None:
+    """Look at the setup of the first Vorbis track, wherever it is."""
+    at = tracks.find(SETUP)
+    if at >= 0:
+        check_setup(tracks[at : at + 2**17])
 
 
 def _duration_s(data: memoryview, position: int, stop: int) -> float | None:

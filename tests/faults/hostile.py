@@ -18,6 +18,7 @@ from random import Random
 import numpy as np
 
 from tests.faults import hostile_forged as forged
+from tests.faults.hostile_bombs import BOMBS
 from tests.faults.hostile_mutations import EXTREMES, MUTATIONS, with_right_sums
 from tests.faults.hostile_sources import (
     LONGER_S,
@@ -81,12 +82,12 @@ def case(seed: int, index: int) -> Case:
 
 def bomb_names() -> list[str]:
     """What a few bytes can be made to become."""
-    return [name for name, *_ in _BOMBS]
+    return [name for name, *_ in BOMBS]
 
 
 def bomb(name: str) -> Case:
     """The bomb of that name."""
-    (found,) = [_Made(name, make(), *rest) for one, make, *rest in _BOMBS if one == name]
+    (found,) = [_Made(name, make(), *rest) for one, make, *rest in BOMBS if one == name]
     return _case("a", "bomb", found)
 
 
@@ -100,7 +101,8 @@ def _case(number: str, kind: str, made: _Made) -> Case:
 
 def _whole(random: Random) -> _Made:
     name = random.choice(NAMES)
-    seconds = None if name.startswith("speech") else SECONDS
+    is_exact = not name.startswith(("speech", "alac.caf", "wma"))
+    seconds = SECONDS if is_exact else None
     return _Made(name, source(name), (OK,), seconds, f"x.{name.split('.')[-1]}")
 
 
@@ -128,7 +130,8 @@ def _extreme_wav(random: Random) -> _Made:
     align = random.choice((None, None, 0, 1, 2, 65_535))
     more = random.choice(
         (b"", b"", b"LIST" + struct.pack("<I", random.choice(EXTREMES) & 0xFFFFFFFF) + bytes(12),
-         b"cue " + struct.pack("<II", 4, 0xFFFFFFFF), b"ds64" + struct.pack("<IQQ", 28, 2**64 - 1, 1))
+         b"cue " + struct.pack("<II", 4, 0xFFFFFFFF),
+         b"ds64" + struct.pack("<IQQ", 28, 2**64 - 1, 1))
     )  # fmt: skip
     data = forged.wav(
         random.randbytes(random.choice((0, 1, 2, 300, 20_000))),
@@ -159,9 +162,17 @@ def _short(random: Random) -> _Made:
         data = forged.wav(bytes(count * bits // 8), bits=bits, rate=rate)
         # So few samples that none is left at 16 kHz.
         is_none = count * RATE < rate and rate != RATE
-        return _Made(f"{count} samples of a WAV", data, (OK, "audio_empty") if is_none else outcomes)
+        return _Made(
+            f"{count} samples of a WAV", data, (OK, "audio_empty") if is_none else outcomes
+        )
     container, codec = random.choice(
-        (("flac", "flac"), ("ogg", "libopus"), ("mp4", "aac"), ("adts", "aac"), ("wav", "pcm_s16le"))
+        (
+            ("flac", "flac"),
+            ("ogg", "libopus"),
+            ("mp4", "aac"),
+            ("adts", "aac"),
+            ("wav", "pcm_s16le"),
+        )
     )
     if not count:
         data = forged.flac_of_zeros(0.0)
@@ -193,7 +204,7 @@ def _nested(random: Random) -> _Made:
             ("a WAV's samples", forged.wav(inner + bytes(len(inner) & 1))),
             ("an MP4's mdat", forged.box(b"ftyp", b"isom", bytes(4)) + forged.box(b"mdat", inner)),
             ("a Matroska cluster", forged.webm_of(forged.element("1f43b675", inner))),
-            ("an ID3 tag", b"ID3\4\0\0" + bytes([len(inner) >> s & 127 for s in (21, 14, 7, 0)]) + inner),
+            ("an ID3 tag", b"ID3\4\0\0" + forged.safe_number(len(inner)) + inner),
             ("an Ogg page", forged.ogg_page(inner[:60_000], 0, 0, flags=2)),
         )
     )  # fmt: skip
@@ -201,24 +212,31 @@ def _nested(random: Random) -> _Made:
 
 
 def _other(random: Random) -> _Made:
-    name = random.choice(("nothing", "zeros", "noise", "text", "gzip", "zip", "pdf", "png", "jpeg", "json",
-                          "magic", "0xff"))  # fmt: skip
+    name = random.choice(
+        ("nothing", "zeros", "noise", "text", "gzip", "zip", "pdf", "png", "jpeg", "json", "magic",
+         "0xff")
+    )  # fmt: skip
     size = random.choice((1, 2, 3, 4, 7, 12, 100, 5_000, 300_000))
     not_audio = ("audio_not_audio",)
     if name == "nothing":
         return _Made(name, b"", ("audio_empty",))
     if name in ("png", "jpeg"):
         data = picture("png" if name == "png" else "mjpeg")
-        return _Made(name, data, ("audio_no_stream",) if name == "png" else ("audio_no_stream", *not_audio))
+        return _Made(
+            name, data, ("audio_no_stream",) if name == "png" else ("audio_no_stream", *not_audio)
+        )
     if name == "zip":
         sink = io.BytesIO()
         with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(zipfile.ZipInfo("x.wav"), bytes(size))
         return _Made(name, sink.getvalue(), not_audio)
     plain = {
-        "zeros": bytes(size), "text": (b"once upon a time " * size)[:size], "pdf": b"%PDF-1.4\n" + bytes(size),
-        "gzip": gzip.compress(bytes(size * 100), mtime=0), "json": b'{"audio": "' + b"A" * size + b'"}',
-    }  # fmt: skip
+        "zeros": bytes(size),
+        "text": (b"once upon a time " * size)[:size],
+        "pdf": b"%PDF-1.4\n" + bytes(size),
+        "gzip": gzip.compress(bytes(size * 100), mtime=0),
+        "json": b'{"audio": "' + b"A" * size + b'"}',
+    }
     if name in plain:
         return _Made(name, plain[name], not_audio)
     if name == "0xff":
@@ -236,7 +254,9 @@ def _reaching(random: Random) -> _Made:
 
 # What makes a player open other files: each of an address.
 REACHING: dict[str, Callable[[str], bytes]] = {
-    "HLS": lambda a: f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{a}\n#EXT-X-ENDLIST\n".encode(),
+    "HLS": lambda a: (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{a}\n#EXT-X-ENDLIST\n".encode()
+    ),
     "HLS key": lambda a: (
         f'#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-KEY:METHOD=AES-128,URI="{a}"\n#EXTINF:9,\n{a}\n'
     ).encode(),
@@ -264,46 +284,8 @@ REACHING: dict[str, Callable[[str], bytes]] = {
 
 
 def _bomb(random: Random) -> _Made:
-    name, make, expected, seconds = random.choice(_BOMBS)
+    name, make, expected, seconds = random.choice(BOMBS)
     return _Made(name, make(), expected, seconds)
-
-
-_TOO_LONG, _CORRUPT = ("audio_too_long",), ("audio_corrupt",)
-_BOMBS: list[tuple[str, Callable[[], bytes], tuple[str, ...], float | None]] = [
-    ("an hour of FLAC", lambda: forged.flac_of_zeros(3600), (OK,), 3600.0),
-    ("ten hours of FLAC", lambda: forged.flac_of_zeros(36_000, 8_000), _TOO_LONG, None),
-    ("ten hours of FLAC that does not say so",
-     lambda: forged.flac_of_zeros(36_000, 8_000, says=0), _TOO_LONG, None),
-    ("a minute of FLAC that says ten hours",
-     lambda: forged.flac_of_zeros(60, says=36_000 * RATE), _TOO_LONG, None),
-    ("an hour of Opus", lambda: forged.opus_of_silence(1.0), (OK,), 3600.0),
-    ("fifteen hours of Opus", lambda: forged.opus_of_silence(15.0), _TOO_LONG, None),
-    ("an hour of Opus without its end", lambda: forged.opus_of_silence(1.0, ends=False),
-     ("audio_truncated",), None),
-    ("Opus under 300,000 comments", lambda: forged.opus_with_comments(300_000), _CORRUPT, None),
-    ("20,000 Ogg streams", lambda: forged.ogg_of_streams(20_000), _CORRUPT, None),
-    ("MP4 of 2^27 samples", lambda: forged.movie(stsz=(1, 2**27), stts=(1, 2**27, 2)), _CORRUPT, None),
-    ("MP4 of 2^27 moments", lambda: forged.movie(stsz=(1, 2**27), stts=(1, 2**27, 1)), _CORRUPT, None),
-    ("MP4 of 2^27 pictures",
-     lambda: forged.movie(stsz=(1, 2**27), stts=(1, 2**27, 1), handler=b"vide"), _CORRUPT, None),
-    ("MP4 fragments of 2^26 samples", lambda: forged.movie(fragments=[forged.fragment(2**26)]),
-     _CORRUPT, None),
-    ("MP4 fragments that read on",
-     lambda: forged.movie(fragments=[forged.fragment(2**26, 0x200)] * 9), _CORRUPT, None),
-    ("MP4 of 50,000 edits",
-     lambda: forged.movie(stsz=(1, 2_000), stts=(1, 2_000, 8), edits=50_000), _CORRUPT, None),
-    ("MP4 of 5,000 tracks", lambda: forged.movie(tracks=5_000), (), None),
-    ("compressed MP4 index of 900 MB", lambda: forged.compressed_movie(900), _CORRUPT, None),
-    ("WebM of 400,000 tracks", lambda: forged.webm_of_tracks(400_000), _CORRUPT, None),
-    ("WebM of 3 million voids",
-     lambda: forged.webm_of(b"\xec\x80" * 3_000_000), (), None),
-    ("ID3 of 300 MB of text", lambda: forged.id3_of_zlib(300), (OK,), None),
-    ("AIFF with ID3 of 300 MB of text", lambda: forged.aiff_of_zlib(300), (), None),
-    ("ID3 of 30 MB", lambda: forged.id3_of(30 * 2**20), (OK,), None),
-    ("MP3 of rates that change", lambda: forged.mp3_of_changing_rates(3_000), _CORRUPT, None),
-    ("APE of 2^28 frames", lambda: forged.ape_of_frames(2**28), (), None),
-    ("600 streams", lambda: forged.many_streams(600), (), None),
-]  # fmt: skip
 
 
 def _pictures(random: Random) -> _Made:

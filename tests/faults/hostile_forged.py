@@ -1,4 +1,4 @@
-"""Files built by hand to do harm: headers that state the impossible, a little that becomes a lot."""
+"""Files built by hand to do harm: headers that state the impossible, little that becomes much."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def opus_of_silence(hours: float, *, ends: bool = True) -> bytes:
     for number in range(count):
         flags = 4 if ends and number == count - 1 else 0
         granule = (number + 1) * each * 2_880
-        pages.append(
-            ogg_page_of(b"\x01" * each, b"\x18" * each, granule, number + 2, flags=flags)
-        )
+        pages.append(ogg_page_of(b"\x01" * each, b"\x18" * each, granule, number + 2, flags=flags))
     return b"".join(pages)
 
 
@@ -156,8 +154,11 @@ def movie(
     head = box(b"mvhd", full(0, 0, 1000, seconds * 1000, 0x10000), bytes(76))
     extends = box(b"mvex", box(b"trex", full(1, 1, 1024, 0, 0))) if fragments else b""
     moov = box(b"moov", head, track * tracks, extends)
-    return box(b"ftyp", b"isom", full(0)[:4], b"isom") + moov + box(b"mdat", bytes(64)) + b"".join(
-        fragments
+    return (
+        box(b"ftyp", b"isom", full(0)[:4], b"isom")
+        + moov
+        + box(b"mdat", bytes(64))
+        + b"".join(fragments)
     )
 
 
@@ -203,17 +204,19 @@ def webm_of_tracks(count: int) -> bytes:
     return webm_of(element("1654ae6b", b"\xae\x80" * count))
 
 
+def safe_number(number: int) -> bytes:
+    """A number of ID3: seven bits a byte."""
+    return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
+
+
 def id3_of_zlib(megabytes: int) -> bytes:
     """Two ID3 tags, the second with text that decompresses to so many megabytes, and an MP3."""
     text = zlib.compress(b"\3" + b"name\0" + b"x" * (megabytes * 2**20), 9)
     size = megabytes * 2**20 + 6
 
-    def safe(number: int) -> bytes:
-        return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
-
-    frame = b"TXXX" + safe(len(text) + 4) + b"\x00\x09" + safe(size) + text
-    tag = b"ID3\4\0\0" + safe(len(frame)) + frame
-    return b"ID3\4\0\0" + safe(16) + bytes(16) + tag + source("speech.mp3")
+    frame = b"TXXX" + safe_number(len(text) + 4) + b"\x00\x09" + safe_number(size) + text
+    tag = b"ID3\4\0\0" + safe_number(len(frame)) + frame
+    return b"ID3\4\0\0" + safe_number(16) + bytes(16) + tag + source("speech.mp3")
 
 
 def aiff_of_zlib(megabytes: int) -> bytes:
@@ -226,11 +229,19 @@ def aiff_of_zlib(megabytes: int) -> bytes:
     return bytes(data)
 
 
+def caf_with_names(count: int) -> bytes:
+    """A CAF under so many names of different keys."""
+    data = source("16.caf")
+    names = b"".join(b"k%d\0v\0" % number for number in range(count))
+    chunk = b"info" + struct.pack(">qI", len(names) + 4, count) + names
+    at = data.index(b"data")
+    return data[:at] + chunk + data[at:]
+
+
 def id3_of(size: int) -> bytes:
     """An MP3 behind a picture of `size` bytes."""
-    safe = bytes(size + 10 >> shift & 127 for shift in (21, 14, 7, 0))
     frame = b"APIC" + struct.pack(">IH", size, 0) + bytes(size)
-    return b"ID3\3\0\0" + safe + frame + source("speech.mp3")
+    return b"ID3\3\0\0" + safe_number(size + 10) + frame + source("speech.mp3")
 
 
 def mp3_of_changing_rates(frames: int) -> bytes:

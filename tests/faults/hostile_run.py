@@ -28,7 +28,7 @@ from typing import Any
 from tests.faults.hostile import OK, Case, case
 from tests.faults.hostile_sources import write_long_opus
 
-HANG_S = 60.0
+HANG_S = 120.0  # of wall time, on a machine that may be busy
 # Beside the encoded bytes: ten minutes of decoded audio, three times over, and what a decoder has.
 MOST_MB = 400.0
 MOST_TIMES_ENCODED = 6
@@ -268,7 +268,9 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 def main() -> int:
     """Run as the command line says; exit code 1 where anything crashed, hung or was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=10_000, help="how many inputs")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--seed", type=int, default=5, help="what the inputs are drawn from")
@@ -284,8 +286,9 @@ def main() -> int:
         elif len(outcomes) % 1000 == 0:
             sys.stdout.write(f"{len(outcomes)} after {time.monotonic() - start:.0f} s\n")
         sys.stdout.flush()
-    sys.stdout.write(f"{table(outcomes)}\n{len(outcomes)} rows of {asked.count} inputs in "
-                     f"{time.monotonic() - start:.0f} s, {asked.processes} processes\n")  # fmt: skip
+    taken_s = time.monotonic() - start
+    sys.stdout.write(f"{table(outcomes)}\n{len(outcomes)} rows of {asked.count} inputs in ")
+    sys.stdout.write(f"{taken_s:.0f} s, {asked.processes} processes\n")
     is_wrong = len(outcomes) != asked.count or any(outcome.fault for outcome in outcomes)
     if asked.hours:
         of_hours = list(run_long(asked.hours))

@@ -102,7 +102,8 @@ def source(name: str) -> bytes:
         data = sink.getvalue()
         return renumbered(data) if kind == "OGG" else data
     container, codec, rate, channels, options = _FFMPEG[name]
-    return encoded(tone(rate, channels), rate, container, codec, options)
+    bit_rate = 64_000 if codec == "wmav2" else 0
+    return encoded(tone(rate, channels), rate, container, codec, options, bit_rate)
 
 
 def encoded(
@@ -127,11 +128,14 @@ def encoded(
         frame = av.AudioFrame.from_ndarray(values, format="s16", layout=layout)
         frame.sample_rate = rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
-            output.mux(packet)
+            if packet.size:  # the last one of FLAC is none
+                output.mux(packet)
     return sink.getvalue()
 
 
-def video(width: int = 32, height: int = 32, *, sound: bool = False, container: str = "mp4") -> bytes:
+def video(
+    width: int = 32, height: int = 32, *, sound: bool = False, container: str = "mp4"
+) -> bytes:
     """Five black pictures, with a tone beside them or without."""
     sink = io.BytesIO()
     with av.open(sink, "w", format=container, container_options={"fflags": "+bitexact"}) as output:

@@ -38,7 +38,9 @@ HOURS = 15.0
 
 
 def faults(outcomes: list[Outcome]) -> list[str]:
-    return [f"{outcome.id}: {outcome.code}: {outcome.fault}" for outcome in outcomes if outcome.fault]
+    return [
+        f"{outcome.id}: {outcome.code}: {outcome.fault}" for outcome in outcomes if outcome.fault
+    ]
 
 
 def test_hostile_inputs_yield_a_row_each_within_bounds() -> None:
@@ -51,7 +53,7 @@ def test_hostile_inputs_yield_a_row_each_within_bounds() -> None:
 
 
 def test_bombs_are_refused_before_they_go_off() -> None:
-    names = [name for name in bomb_names() if "hour" not in name]
+    names = [name for name in bomb_names() if "hour" not in name and "names" not in name]
     outcomes = list(run(names, bomb, processes=2))
     assert faults(outcomes) == []
     assert len(outcomes) == len(names)
@@ -171,9 +173,6 @@ def test_fifteen_hours_come_in_pieces_where_they_may(long_recording: Path) -> No
 def test_the_pages_of_a_long_recording_are_whole(long_recording: Path) -> None:
     end = long_recording.read_bytes()[-2_000_000:]
     data = end[end.index(b"OggS") :]
-    granules = [
-        struct.unpack_from("<q", data, start + 6)[0] for start, _ in ogg_pages(data)
-    ]
+    granules = [struct.unpack_from("<q", data, start + 6)[0] for start, _ in ogg_pages(data)]
     assert granules == sorted(granules)
     assert granules[-1] / 48_000 == pytest.approx(HOURS * 3600, rel=0.001)
-
