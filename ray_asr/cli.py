@@ -21,6 +21,7 @@ from ray_asr.errors import ExitCode, RayAsrError
 from ray_asr.redaction import redacted
 from ray_asr.terminal import PrintableFormatter
 
+
 def _configure_logging(verbose: bool) -> None:
     # Ray Data announces every plan and progress bar, and a page for every error that it hands on;
     # what matters of a run is said by us.
@@ -293,18 +294,17 @@ for command in (cli_outputs.score, cli_outputs.verify, cli_outputs.compact, cli_
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     try:
-        cli.main(args=arguments, prog_name="ray-asr", standalone_mode=False)
+        # What a verb ends with by `click.exceptions.Exit` is given back, and not raised.
+        code = cli.main(args=arguments, prog_name="ray-asr", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except RayAsrError as error:
         say(f"ray-asr: {redacted(str(error))}", err=True)
         sys.exit(int(error.exit_code))
-    sys.exit(int(ExitCode.DONE))
+    sys.exit(code if isinstance(code, int) else int(ExitCode.DONE))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,7 @@ def places(names: Collection[str], joined: Mapping[str, Parts]) -> Iterator[Plac
             first += rows
 
 
-def parts_of(
-    filesystem: pafs.FileSystem, folder: str, names: Collection[str]
-) -> dict[str, Place]:
+def parts_of(filesystem: pafs.FileSystem, folder: str, names: Collection[str]) -> dict[str, Place]:
     """Where each part of an output stands, by the part's name.
 
     Args and raises: as `joined_files`.

@@ -28,7 +28,7 @@ from ray_asr.corpus.restart import SWITCH_FILE, finish_switch
 from ray_asr.corpus.resume import JOB_FILE, is_part, recorded_job
 from ray_asr.corpus.storage import WRITING, open_filesystem, whole_file, write_whole
 from ray_asr.errors import ConfigError, DataError
-from ray_asr.job.exchange import BESIDE, exchange, obstacle, sync_folder
+from ray_asr.job.exchange import beside, exchange, obstacle, sync_folder
 from ray_asr.job.joining import Joint, part_files, planned, record_of, write_all, write_joint
 
 MIB = 2**20
@@ -69,7 +69,7 @@ class CompactSummary:
             [
                 f"rows    {self.rows}",
                 f"files   {self.files_before} before, {self.files_after} now",
-                f"size    {self.bytes_before / MIB:.1f} MiB before, {self.bytes_after / MIB:.1f} now",
+                f"MiB     {self.bytes_before / MIB:.1f} before, {self.bytes_after / MIB:.1f} now",
                 f"output  {self.output}",
             ]
         )
@@ -97,18 +97,19 @@ def compact(output: str, to: str = "", target_mb: float = 256.0) -> CompactSumma
     recorded_job(filesystem, folder)
     if to:
         return _into_new(filesystem, folder, to, target_mb * MIB, started)
-    why_not = "it is not on a file system of this machine"
-    if filesystem.type_name == "local":
-        why_not = obstacle(os.path.realpath(folder))
-    if why_not:
-        raise _not_in_place(folder, why_not)
+    if filesystem.type_name != "local":
+        raise _not_in_place(folder, "it is not on a file system of this machine")
+    real = os.path.realpath(folder)
     with held(filesystem, folder, "compact") as lease:
+        _remove(beside(real))  # of a run that was ended: the new folder half-built, or the old one
+        why_not = obstacle(real)
+        if why_not:
+            raise _not_in_place(folder, why_not)
         finish_switch(filesystem, folder)
         joints = planned(part_files(filesystem, folder), target_mb * MIB)
         if any(len(joint.files) > 1 for joint in joints):
-            _in_place(filesystem, os.path.realpath(folder), joints, lease)
-            return _summary(filesystem, folder, joints, started)
-    return _summary(filesystem, folder, joints, started)
+            _in_place(filesystem, real, joints, lease)
+        return _summary(filesystem, folder, joints, started)
 
 
 def _not_in_place(folder: str, why_not: str) -> ConfigError:
@@ -122,47 +123,45 @@ def _in_place(
     filesystem: pafs.FileSystem, folder: str, joints: Sequence[Joint], lease: Lease
 ) -> None:
     """Build the new folder beside the old one, exchange them, and delete the old one."""
-    parent, name = os.path.split(folder)
-    beside = os.path.join(parent, f"{BESIDE}{name}")
-    _remove(beside)  # of a run that was ended: the new folder half-built, or the old one
+    new = beside(folder)
     try:
         try:
-            _build(filesystem, folder, beside, joints)
+            _build(filesystem, folder, new, joints)
             lease.check()
-            _copy_claims(f"{folder}/{LEASE_FOLDER}", f"{beside}/{LEASE_FOLDER}")
-            exchange(beside, folder)
+            _copy_claims(f"{folder}/{LEASE_FOLDER}", f"{new}/{LEASE_FOLDER}")
+            exchange(new, folder)
         except DataError:
             raise
         except OSError as error:
             raise _not_in_place(folder, error.strerror or str(error)) from error
-        sync_folder(parent)
+        sync_folder(os.path.dirname(folder))
     finally:
-        _remove(beside)
+        _remove(new)
 
 
-def _build(filesystem: pafs.FileSystem, folder: str, beside: str, joints: Sequence[Joint]) -> None:
+def _build(filesystem: pafs.FileSystem, folder: str, new: str, joints: Sequence[Joint]) -> None:
     """The whole new output, on the disk, but for who has it."""
-    os.mkdir(beside)
+    os.mkdir(new)
     old = os.stat(folder)
     if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-        os.chown(beside, old.st_uid, old.st_gid)
+        os.chown(new, old.st_uid, old.st_gid)
     for entry in os.scandir(folder):
         if is_part(entry.name) or entry.name.startswith(WRITING):
             continue
         if entry.name not in (LEASE_FOLDER, COMPACTED_FILE):
-            _link(entry.path, f"{beside}/{entry.name}")
+            _link(entry.path, f"{new}/{entry.name}")
 
     def write(joint: Joint) -> None:
-        path = f"{beside}/{joint.name}"
+        path = f"{new}/{joint.name}"
         if len(joint.files) == 1:
             os.link(f"{folder}/{joint.files[0].name}", path)
         else:
             write_joint(filesystem, folder, joint, filesystem, path)
 
     write_all(joints, write)
-    write_record(filesystem, beside, record_of(joints))
-    shutil.copystat(folder, beside)
-    sync_folder(beside)
+    write_record(filesystem, new, record_of(joints))
+    shutil.copystat(folder, new)
+    sync_folder(new)
 
 
 def _copy_claims(claims: str, copies: str) -> None:
@@ -250,9 +249,7 @@ def _copy(source: pafs.FileSystem, path: str, target: pafs.FileSystem, new: str)
         shutil.copyfileobj(opened, sink, MIB)
 
 
-def _copy_runs(
-    source: pafs.FileSystem, folder: str, target: pafs.FileSystem, new: str
-) -> None:
+def _copy_runs(source: pafs.FileSystem, folder: str, target: pafs.FileSystem, new: str) -> None:
     runs = pafs.FileSelector(f"{folder}/{_RUNS}", recursive=True, allow_not_found=True)
     for file in source.get_file_info(runs):
         path = f"{new}/{posixpath.relpath(file.path, folder)}"

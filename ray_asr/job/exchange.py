@@ -13,9 +13,8 @@ import ctypes
 import errno
 import os
 import sys
-import tempfile
 
-BESIDE = "_compacting."  # begins the name of what stands beside a folder; readers leave it out
+_BESIDE = "_compacting."  # begins the name of what stands beside a folder; readers leave it out
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -38,19 +37,26 @@ def exchange(one: str, other: str) -> None:
         raise OSError(number, os.strerror(number), one, None, other)
 
 
-def obstacle(folder: str) -> str:
-    """Why `folder` cannot be exchanged for one beside it; "" where it can, as far as one sees.
+def beside(folder: str) -> str:
+    """Where the folder stands that is to be exchanged for `folder`."""
+    parent, name = os.path.split(folder)
+    return os.path.join(parent, f"{_BESIDE}{name}")
 
-    Tries it with two empty folders beside it, which are gone afterwards.
+
+def obstacle(folder: str) -> str:
+    """Why `folder` cannot be exchanged for the one beside it; "" where it can, as far as one sees.
+
+    Tries it with two empty folders in the one beside it, which must not be there, and is not
+    afterwards.
     """
     if os.path.ismount(folder):
         return "it is a mount point"
     try:
-        with tempfile.TemporaryDirectory(prefix=BESIDE, dir=os.path.dirname(folder)) as beside:
-            one, other = f"{beside}/one", f"{beside}/other"
-            os.mkdir(one)
-            os.mkdir(other)
-            exchange(one, other)
+        with contextlib.ExitStack() as made:
+            for path in (beside(folder), f"{beside(folder)}/one", f"{beside(folder)}/other"):
+                os.mkdir(path)
+                made.callback(os.rmdir, path)
+            exchange(f"{beside(folder)}/one", f"{beside(folder)}/other")
     except OSError as error:
         return error.strerror or str(error)
     return ""

@@ -88,7 +88,9 @@ def new_part(
     """A part to write, of which a reader sees all or nothing."""
     with (
         whole_file(filesystem, path) as sink,
-        pq.ParquetWriter(sink, schema, compression=_COMPRESSION, write_page_checksum=True) as writer,
+        pq.ParquetWriter(
+            sink, schema, compression=_COMPRESSION, write_page_checksum=True
+        ) as writer,
     ):
         yield writer
 

@@ -88,9 +88,7 @@ class Replacing:
                     first += old.num_rows
 
 
-def _replaced(
-    file: str, old: pa.Table, new: pa.Table, where: npt.NDArray[np.int64]
-) -> pa.Table:
+def _replaced(file: str, old: pa.Table, new: pa.Table, where: npt.NDArray[np.int64]) -> pa.Table:
     """`old` with the contract's columns of the rows `where` from `new`.
 
     What a row brought from the input stays: that is the same.

@@ -30,6 +30,7 @@ from ray_asr.job.continuation import Work, rows_of
 from ray_asr.job.graph import MakeEngine
 from ray_asr.job.part_files import open_part
 from ray_asr.job.pipeline import transcribe_path
+from ray_asr.job.row_checks import mask_of
 from ray_asr.job.summary import RunSummary, latest_run
 from ray_asr.redaction import HIDDEN
 from ray_asr.schema import STATUS_FAILED
@@ -163,7 +164,9 @@ class FailedRows:
             return self._failed(filesystem, folder, here)
 
         with ThreadPoolExecutor(_READERS) as readers:
-            rows = {part: at for of_one in readers.map(of_file, files) for part, at in of_one.items()}
+            rows = {
+                part: at for of_one in readers.map(of_file, files) for part, at in of_one.items()
+            }
         by_part = {unit.part_name: unit for unit in units}
         chosen = [_chosen(unit, rows[part]) for part, unit in by_part.items() if part in rows]
         self.found = sum(len(at) for at in rows.values())
@@ -189,11 +192,10 @@ class FailedRows:
                 for batch in open_part(source).iter_batches(
                     _ROWS_AT_ONCE, columns=["status", "error_code"], use_threads=False
                 ):
-                    mask = pc.equal(batch["status"], STATUS_FAILED)
+                    found = mask_of("equal", batch["status"], pa.scalar(STATUS_FAILED))
                     if self._codes:
-                        codes = pa.array(sorted(self._codes))
-                        mask = pc.and_(mask, pc.is_in(batch["error_code"], value_set=codes))
-                    found = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+                        codes = pc.SetLookupOptions(pa.array(sorted(self._codes)))
+                        found &= mask_of("is_in", batch["error_code"], options=codes)
                     at.append(np.flatnonzero(found) + first)
                     first += batch.num_rows
         except (pa.ArrowException, OSError, KeyError) as error:
@@ -215,8 +217,8 @@ def _chosen(unit: Unit, rows: npt.NDArray[np.int64]) -> Unit:
     """The unit with these rows chosen of it."""
     if rows[-1] >= unit.num_rows:
         raise DataError(
-            f"{unit.part_name} has more rows than its input {unit.path}; `ray-asr verify` says what "
-            "is wrong with the output."
+            f"{unit.part_name} has more rows than its input {unit.path}; `ray-asr verify` says "
+            "what is wrong with the output."
         )
     share = len(rows) / unit.num_rows
     return replace(unit, chosen=tuple(rows.tolist()), audio_bytes=int(share * unit.audio_bytes))

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from ray_asr.errors import ErrorCode
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK, TRANSCRIPT_SCHEMA
 
-_STATUSES = pa.array([STATUS_OK, STATUS_NO_SPEECH, STATUS_FAILED])
 _CODES = pa.array(["", *(code.value for code in ErrorCode)])
 
+Mask = npt.NDArray[np.bool_]
 # A kind of finding, its sentence, and which rows it concerns.
-Broken = tuple[str, str, npt.NDArray[np.bool_]]
+Broken = tuple[str, str, Mask]
 
 
 def schema_problems(found: pa.Schema, passed_through: dict[str, pa.DataType]) -> list[str]:
@@ -68,47 +68,50 @@ def broken_rows(rows: pa.RecordBatch, ids: pa.Array, fingerprint: str) -> Iterat
         ids: what their ids must be, in their order; null where the input has none.
         fingerprint: what every row must say of the settings.
     """
-    for kind, sentence, mask in _rules(rows, ids, fingerprint):
-        broken = _true(mask)
+    for kind, sentence, broken in _rules(rows, ids, fingerprint):
         if broken.any():
             yield kind, sentence, broken
 
 
-def _rules(rows: pa.RecordBatch, ids: pa.Array, fingerprint: str) -> Iterator[tuple[str, str, Any]]:
-    wrong = pc.not_equal(rows["utterance_id"], pc.fill_null(ids, ""))
-    first = int(np.argmax(_true(wrong)))
+def _rules(rows: pa.RecordBatch, ids: pa.Array, fingerprint: str) -> Iterator[Broken]:
+    wrong = ~_equal(rows["utterance_id"], pc.fill_null(ids, "")) & _valid(rows["utterance_id"])
+    first = int(np.argmax(wrong))
     said, meant = rows["utterance_id"][first].as_py(), ids[first].as_py()
     yield "wrong_id", f"the id is {said!r} where the input has {meant!r}", wrong
-    for field in TRANSCRIPT_SCHEMA:
-        column = rows[field.name]
-        if column.null_count:
-            yield "null", f"{field.name} is null", column.is_null()
-    status, code, text = rows["status"], rows["error_code"], rows["text"]
-    known = pc.is_in(status, value_set=_STATUSES)
-    ok, failed = pc.equal(status, STATUS_OK), pc.equal(status, STATUS_FAILED)
-    no_code, no_text = pc.equal(code, ""), pc.equal(text, "")
-    yield "status", "the status is none of ok, no_speech and failed", pc.and_(
-        pc.invert(known), status.is_valid()
+    for column in TRANSCRIPT_SCHEMA.names:
+        yield "null", f"{column} is null", ~_valid(rows[column])
+    status, code = rows["status"], rows["error_code"]
+    ok, failed = _equal(status, STATUS_OK), _equal(status, STATUS_FAILED)
+    known = ok | failed | _equal(status, STATUS_NO_SPEECH)
+    no_code, no_text = _equal(code, ""), _equal(rows["text"], "")
+    yield "status", "the status is none of ok, no_speech and failed", ~known & _valid(status)
+    yield "status", "it is ok without a text", ok & no_text
+    yield "status", "it has a text without being ok", ~ok & ~no_text & _valid(rows["text"])
+    yield "error_code", "it has failed without an error_code", failed & no_code
+    yield (
+        "error_code",
+        "it has an error_code without having failed",
+        ~failed & ~no_code & _valid(code),
     )
-    yield "status", "it is ok without a text", pc.and_(ok, no_text)
-    yield "status", "it has a text without being ok", pc.and_(pc.invert(ok), pc.invert(no_text))
-    yield "error_code", "it has failed without an error_code", pc.and_(failed, no_code)
-    yield "error_code", "it has an error_code without having failed", pc.and_(
-        pc.invert(failed), pc.invert(no_code)
-    )
-    yield "error_code", "the error_code is none that this version knows", pc.and_(
-        pc.invert(pc.is_in(code, value_set=_CODES)), code.is_valid()
-    )
-    without_id = pc.and_(failed, pc.equal(code, ErrorCode.ID_MISSING.value))
-    yield "error_code", "the input has no id there, and the row is not failed as id_missing", pc.and_(
-        ids.is_null(), pc.invert(without_id)
-    )
-    yield "duration", "duration_ms is negative", pc.less(rows["duration_ms"], 0)
-    other = pc.not_equal(rows["config_fingerprint"], fingerprint)
+    unknown = ~mask_of("is_in", code, options=pc.SetLookupOptions(_CODES)) & _valid(code)
+    yield "error_code", "the error_code is none that this version knows", unknown
+    no_id = ~_valid(ids) & ~(failed & _equal(code, ErrorCode.ID_MISSING.value))
+    yield "error_code", "the input has no id there, and the row is not failed as id_missing", no_id
+    negative = mask_of("less", rows["duration_ms"], pa.scalar(0, pa.int64()))
+    yield "duration", "duration_ms is negative", negative
+    other = ~_equal(rows["config_fingerprint"], fingerprint) & _valid(rows["config_fingerprint"])
     yield "fingerprint", "it was made with other settings than _job.json says", other
 
 
-def _true(mask: Any) -> npt.NDArray[np.bool_]:
-    """A mask as numpy has it; what is null is said elsewhere."""
-    filled = pc.fill_null(mask, False)
-    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=bool)
+def _valid(column: pa.Array) -> Mask:
+    return mask_of("is_valid", column)
+
+
+def _equal(column: pa.Array, value: pa.Array | str) -> Mask:
+    return mask_of("equal", column, value if isinstance(value, pa.Array) else pa.scalar(value))
+
+
+def mask_of(function: str, *arguments: Any, options: Any = None) -> Mask:
+    """What an Arrow function says of each row; what is null is no."""
+    said = pc.fill_null(pc.call_function(function, list(arguments), options), False)
+    return said.to_numpy(zero_copy_only=False)

@@ -101,9 +101,7 @@ def verify(output: str, source: str) -> Verification:
     )
 
 
-def _how_it_was_made(
-    filesystem: pafs.FileSystem, folder: str
-) -> tuple[InputConfig, float, str]:
+def _how_it_was_made(filesystem: pafs.FileSystem, folder: str) -> tuple[InputConfig, float, str]:
     """The columns of an output's input, the size of its units in MiB, and its fingerprint."""
     job = recorded_job(filesystem, folder)
     version = job.get("schema_version")
@@ -213,7 +211,11 @@ class _Look:
                 for place in group
             ]
             stretch = here[0]
-            if stretch.unit is not None and stretch.place is not None and stretch.place.rows is None:
+            if (
+                stretch.unit is not None
+                and stretch.place is not None
+                and stretch.place.rows is None
+            ):
                 alone[stretch.unit.part_name] = stretch
             else:
                 tasks.append(here)

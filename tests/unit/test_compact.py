@@ -40,7 +40,7 @@ from tests.outputs import (
     write_output,
 )
 
-IDS = {f"{n}.parquet": [f"{n}-{row}" for row in range(10)] for n in range(6)}
+IDS = {f"{n}.parquet": [f"{n}-{row}" for row in range(9)] for n in range(4)}
 ROWS = sum(map(len, IDS.values()))
 
 pytestmark = pytest.mark.skipif(

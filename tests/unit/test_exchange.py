@@ -24,9 +24,10 @@ from ray_asr.job.exchange import obstacle
 from ray_asr.job.verify import verify
 from tests.outputs import half_as_many_mb, names, parts, write_inputs, write_output
 
-IDS = {f"{n}.parquet": [f"{n}-{row}" for row in range(10)] for n in range(6)}
+IDS = {f"{n}.parquet": [f"{n}-{row}" for row in range(7)] for n in range(3)}
 ROWS = sum(map(len, IDS.values()))
 FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["ray_asr.job.compact", "pyarrow.dataset"])  # once for all processes
 
 pytestmark = pytest.mark.skipif(
     bool(obstacle(tempfile.gettempdir() + "/x")), reason="no exchange of folders here"
@@ -56,13 +57,12 @@ def test_a_reader_beside_it_sees_all_rows_once_or_is_told_that_a_file_is_gone(
 ) -> None:
     source = write_inputs(tmp_path / "in", IDS)
     folders = []
-    for number in range(3):
+    for number in range(2):
         write_output(source, tmp_path / f"out{number}")
         folders.append(str(tmp_path / f"out{number}"))
     stop, counts = FORKED.Event(), FORKED.Queue()
-    readers = [FORKED.Process(target=read_on, args=(folders, stop, counts)) for _ in range(2)]
-    for reader in readers:
-        reader.start()
+    reader = FORKED.Process(target=read_on, args=(folders, stop, counts))
+    reader.start()
     swaps = 0
     draw = random.Random(1)
     while len(folders) > 0:
@@ -73,11 +73,10 @@ def test_a_reader_beside_it_sees_all_rows_once_or_is_told_that_a_file_is_gone(
         if len(parts(folder)) == before:
             folders.remove(str(folder))
     stop.set()
-    seen = sum((Counter(counts.get(timeout=60)) for _ in readers), Counter[str]())
-    for reader in readers:
-        reader.join(60)
-        assert reader.exitcode == 0
-    assert swaps >= 6
+    seen = Counter(counts.get(timeout=60))
+    reader.join(60)
+    assert reader.exitcode == 0
+    assert swaps >= 4
     assert set(seen) <= {"not found", f"{ROWS} rows, {ROWS} ids"}, seen
     assert seen[f"{ROWS} rows, {ROWS} ids"] > swaps
 
@@ -114,7 +113,7 @@ def killed(output: Path, at: int = 0, seconds: float = 0.0) -> bool:
 
 def every_instant(draw: random.Random, count: int) -> Iterator[tuple[int, float]]:
     for number in range(count):
-        yield (draw.randrange(1, 260), 0.0) if number % 2 else (0, draw.uniform(0.001, 0.12))
+        yield (draw.randrange(20, 90), 0.0) if number % 2 else (0, draw.uniform(0.001, 0.12))
 
 
 def test_killed_at_any_instant_the_output_is_the_old_or_the_new_one(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_killed_at_any_instant_the_output_is_the_old_or_the_new_one(tmp_path: Pa
     write_output(source, output)
     kills, outcomes = 0, Counter[str]()
     draw = random.Random(int(os.environ.get("RAY_ASR_SEED", "0")))
-    count = int(os.environ.get("RAY_ASR_KILLS", "16"))
+    count = int(os.environ.get("RAY_ASR_KILLS", "6"))
     files = len(parts(output))
     for number, (at, seconds) in enumerate(every_instant(draw, count)):
         here = tmp_path / f"run{number}" / "out"
@@ -134,5 +133,5 @@ def test_killed_at_any_instant_the_output_is_the_old_or_the_new_one(tmp_path: Pa
         assert len(parts(here)) == 1
         assert names(here.parent) == ["out"]
         assert verify(str(here), str(source)).proven
-    assert kills > count // 4
-    assert outcomes["old"]
+    assert kills >= count // 3
+    assert set(outcomes) == {"old", "new"}

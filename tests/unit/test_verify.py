@@ -60,9 +60,7 @@ def with_value(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
     field = table.schema.field(name)
     values = table[name].to_pylist()
     values[row] = value
-    return table.set_column(
-        table.column_names.index(name), field, pa.array(values, field.type)
-    )
+    return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
 
 
 def test_a_finished_output_is_proven(whole: tuple[Path, Path]) -> None:
@@ -227,7 +225,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_each_damage_is_found(
     whole: tuple[Path, Path], damage: Callable[[st.DataObject, Path], None], data: st.DataObject
@@ -242,7 +240,7 @@ def test_each_damage_is_found(
         assert all(finding.file and finding.detail for finding in found.findings)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     names=st.dictionaries(
         st.sampled_from(["a.parquet", "b.parquet", "c/d.parquet"]),
@@ -306,7 +304,9 @@ def test_a_job_that_is_not_finished_says_what_is_missing(tmp_path: Path) -> None
     assert f"({rows} rows) are not done: the same transcribe command" in found.sentence()
 
 
-def test_parts_of_input_that_has_changed_are_foreign(job: tuple[Path, Path], tmp_path: Path) -> None:
+def test_parts_of_input_that_has_changed_are_foreign(
+    job: tuple[Path, Path], tmp_path: Path
+) -> None:
     source, output = job
     changed = Path(shutil.copytree(source, tmp_path / "in2"))
     found = looked_at(output, changed)  # a path is part of what an input file is
