@@ -33,9 +33,11 @@ from ray.data._internal.execution.backpressure_policy import (
     BackpressurePolicy,
 )
 from ray.data._internal.execution.execution_callback import ExecutionCallback
+from ray.data._internal.utils.cached_ray_internals import get_draining_nodes
 
 from ray_asr.control.announcing import any_announced, any_reading, forget_announced
 from ray_asr.control.cluster_nodes import ClusterNodes
+from ray_asr.control.ledger import Told, forget_attempts
 from ray_asr.control.pool_control import Moment, PoolControl
 from ray_asr.control.signals import Decision, Signals
 from ray_asr.control.starvation import Starvation
@@ -124,7 +126,9 @@ def remove(context: DataContext, control: PoolControl) -> None:
     if ray.is_initialized():
         for actor in left:
             ray.kill(actor)
+        Told(control.name).log()
         forget_announced(control.name)
+        forget_attempts(control.name)
 
 
 def _control_of(context: DataContext) -> PoolControl | None:
@@ -184,14 +188,25 @@ class _PolicyAutoscaler(BacklogAwareActorAutoscaler):
             op._inputs_complete and op_state.total_enqueued_input_blocks() == 0
         ):
             return ActorPoolScalingRequest.downscale(delta=-1, force=True, reason="no work is left")
-        size = self._asked.size(actor_pool, op, op_state)
-        delta = size - actor_pool.current_size()
+        # Ray gives no work to actors on a node that was told to go: others come in their place
+        # before it has gone.
+        doomed = _on_draining_nodes(running)
+        size = self._asked.size(actor_pool, op, op_state, doomed)
+        delta = size - (actor_pool.current_size() - doomed)
         if delta > 0:
             return ActorPoolScalingRequest.upscale(delta=delta, reason="the policy's")
         if delta < 0:
             op._ray_asr_shrinking = True
             return ActorPoolScalingRequest.downscale(delta=delta, force=True, reason="the policy's")
         return ActorPoolScalingRequest.no_op()
+
+
+def _on_draining_nodes(running: dict[Any, Any]) -> int:
+    """How many running actors are on nodes that are to go, at an idle or a spot node's notice."""
+    draining = get_draining_nodes()
+    return sum(
+        state.actor_location in draining and not state.is_restarting for state in running.values()
+    )
 
 
 class _Asked:
@@ -214,6 +229,7 @@ class _Asked:
         self._load_s: float | None = None
         self._none_since: float | None = None
         self._starvation = Starvation()
+        self._told = Told(control.name)
 
     def look(self, pool: Any) -> None:
         """Keep count of the actors that there were at the same time."""
@@ -224,8 +240,10 @@ class _Asked:
             if control.name in _actors:
                 _actors[control.name].update(getattr(pool, "_actor_to_logical_id", ()))
 
-    def size(self, pool: Any, op: Any, state: Any) -> int:
+    def size(self, pool: Any, op: Any, state: Any, doomed: int) -> int:
         """How many actors there are to be: what the policy wants, as far as there is room.
+
+        Beside these there are `doomed` ones, which run and get no work any more.
 
         Raises:
             PlanError: there has been no actor, or no CPU for reading, for too long; Ray Data hands
@@ -234,11 +252,12 @@ class _Asked:
         now_s = time.monotonic() - self._started
         info = pool.get_actor_info()
         pending = info.pending + info.restarting
-        running = info.running - info.restarting
+        running = info.running - info.restarting - doomed
         self._watch_loads(now_s, running, pending, info.restarting)
         self._refuse_to_wait(now_s, running, pending)
         if now_s >= self._next_s or not self._target:
             self._next_s = now_s + self.control.period_s
+            self._told.log()
             self._nodes.look(now_s)
             node_s = self._nodes.node_s(pool.max_size())
             signals = self._signals(now_s, running, pending, node_s, info, op, state)
@@ -264,7 +283,7 @@ class _Asked:
             time_s=now_s,
             running=running,
             pending=pending,
-            lost=self._lost,
+            lost=max(0, self._lost - self._told.renewed),
             audio_done_s=seen.audio_done_s,
             audio_left_s=seen.audio_left_s,
             queued=state.total_enqueued_input_blocks(),

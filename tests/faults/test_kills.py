@@ -19,4 +19,4 @@ def test_six_kills_lose_no_row_and_double_none() -> None:
     record = json.loads(run.stdout)
     assert sum(record["kills"].values()) == 6
     assert all(record["kills"].values()), "each kind of kill was made"
-    assert (record["lost"], record["twice"]) == (0, 0)
+    assert (record["lost"], record["twice"], record["wrong"]) == (0, 0, 0)

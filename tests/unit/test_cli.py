@@ -13,6 +13,7 @@ import pytest
 import ray_asr
 from ray_asr import cli, cli_options, errors
 from ray_asr.config import SECTIONS, Config
+from ray_asr.errors import DataError
 from ray_asr.job import dry_run, pipeline, tune
 from tests.fakes import planned, write_input
 
