@@ -145,22 +145,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length: str = "",
         fault: str = "",
     ) -> None:
+        if self.command == "HEAD":
+            data = b""
+        if fault == "reset" and not data:  # nothing to cut in the middle: the answer is lost
+            self._reset()
+            return
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", length or str(len(data)))
         self.end_headers()
-        if self.command == "HEAD":
-            data = b""
         if fault == "reset":
-            self.server.done(fault)
             self.wfile.write(data[: len(data) // 2])
             self.wfile.flush()
-            # Nothing lingers: the client gets a reset, not an end.
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.connection.close()
-            self.close_connection = True
+            self._reset()
             return
         if fault == "slow":
             self.server.done(fault)
@@ -171,6 +169,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.flush()
             return
         self.wfile.write(data)
+
+    def _reset(self) -> None:
+        """Nothing lingers: the client gets a reset, not an end."""
+        self.server.done("reset")
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on
 

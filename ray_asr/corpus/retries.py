@@ -117,9 +117,10 @@ def explained(error: BaseException, where: str, attempts: int = 1) -> StorageErr
     if not isinstance(error, OSError):
         reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
     if passing:
+        how_often = f", {attempts} times in a row" if attempts > 1 else ""
         return StorageError(
-            f"{where} did not answer as it should {attempts} times in a row ({reason}): check the "
-            "address and the store, then give the same command again."
+            f"{where} did not answer as it should{how_often} ({reason}): check the address and the "
+            "store, then give the same command again."
         )
     if isinstance(error, FileNotFoundError) or _status(error) == 404:
         return MissingFileError(f"{where} does not exist ({reason}): check the path.")

@@ -40,7 +40,7 @@ from tests.stores import ACCESS_KEY, FAULTS, REGION, SECRET_KEY, make_bucket, pr
 BUCKET = "speech"
 MISSING_EVERY = 40  # of the addresses, so many lead nowhere
 SETTINGS = {
-    "model": "demo", "vad_model": "demo", "punc_model": "demo", "unit_mb": 0.25, "ncpu": 1,
+    "model": "demo", "vad_model": "demo", "punc_model": "demo", "unit_mb": 1.0, "ncpu": 1,
     "batch_size_s": 10.0, "max_single_segment_time": 10_000, "num_actors": 1, "autoscale": False,
     "funasr_options": {"hf_token": SECRET_KEY},
 }  # fmt: skip
@@ -91,14 +91,15 @@ def write_inputs(folder: Path, rows: int, port: int) -> dict[str, str]:
         sound = tone(0.3, level=0.1 + number % 80 / 100)
         if number % 2:
             name = f"{number:06d}.wav"
-            (folder / name).write_bytes(wav_bytes(sound))
+            (folder / name).write_bytes(wav_bytes(sound, subtype="FLOAT"))
             texts[name] = heard(sound)
             continue
         paths.append(f"audio/{number:06d}.wav")
         is_missing = len(paths) % MISSING_EVERY == 0
         texts[paths[-1]] = "" if is_missing else heard(sound)
         if not is_missing:
-            write_whole(store, f"{BUCKET}/{paths[-1]}", wav_bytes(sound))
+            data = wav_bytes(sound, subtype="FLOAT")
+            write_whole(store, f"{BUCKET}/{paths[-1]}", data)
     sink = io.BytesIO()
     audio = [f"s3://{BUCKET}/{path}" for path in paths]
     table = pa.table({"utterance_id": paths, "audio": audio})

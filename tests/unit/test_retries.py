@@ -85,7 +85,7 @@ def test_it_is_tried_until_it_succeeds_and_said_once(caplog: pytest.LogCaptureFi
 
 def test_it_ends_after_so_many_attempts_in_a_sentence() -> None:
     attempt = Failing(*[SLOW_DOWN] * 9)
-    with pytest.raises(StorageError, match=r"s3://bucket/x did not answer .* 4 times in a row"):
+    with pytest.raises(StorageError, match=r"s3://bucket/x did not answer .*, 4 times in a row"):
         patiently("s3://bucket/x", attempt, QUICK)
     assert attempt.calls == 4
 
