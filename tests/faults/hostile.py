@@ -115,7 +115,7 @@ def _mutated(kind: str) -> Callable[[Random], _Made]:
             said.append(mutation.__name__)
             if random.random() < 0.6:
                 mutation = with_right_sums(mutation)
-            data = mutation(random, data or b"\0")
+            data = mutation(random, data if len(data) > 1 else b"\0\0")
         return _Made(" ".join(said), data, (), None, f"x.{name.split('.')[-1]}")
 
     return make

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import math
 import multiprocessing
 import os
 import resource
@@ -25,10 +26,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.faults.hostile import OK, Case, case
 from tests.faults.hostile_sources import write_long_opus
 
-HANG_S = 120.0  # of wall time, on a machine that may be busy
+# A process that worked on one input for so many seconds of CPU hangs, and one that answers nobody
+# for ten times as long, however busy the machine is.
+HANG_S = 60.0
+_WALL_TIMES = 10
 # Beside the encoded bytes: ten minutes of decoded audio, three times over, and what a decoder has.
 MOST_MB = 400.0
 MOST_TIMES_ENCODED = 6
@@ -175,11 +181,27 @@ class _Process:
         self.name = ""
         self.item: Any = None
         self.until = 0.0
+        self.most_cpu_s = math.inf
 
     def give(self, item: Any) -> None:
         self.item, self.name = item, str(item)
-        self.until = time.monotonic() + _START_S
+        self.until, self.most_cpu_s = time.monotonic() + _START_S, math.inf
         self.pipe.send(item)
+
+    def begins(self, name: str, hang_s: float) -> None:
+        """Its input is made, and it decodes from now on."""
+        self.name, self.until = name, time.monotonic() + _WALL_TIMES * hang_s
+        self.most_cpu_s = self.cpu_s() + hang_s
+
+    def hangs(self) -> bool:
+        return time.monotonic() > self.until or self.cpu_s() > self.most_cpu_s
+
+    def cpu_s(self) -> float:
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.Error:  # it has just ended
+            return 0.0
+        return times.user + times.system
 
     def end(self) -> int | None:
         self.process.kill()
@@ -225,13 +247,13 @@ def _heard(worker: _Process, hang_s: float) -> Outcome | None:
         worker.end()
         return Outcome(worker.name, _kind(worker.name), "crashed", f"exit code {code}")
     if isinstance(said, str):  # the input is made: its time begins
-        worker.name, worker.until = said, time.monotonic() + hang_s
+        worker.begins(said, hang_s)
         return None
     return said
 
 
 def _overdue(worker: _Process) -> Outcome | None:
-    if time.monotonic() < worker.until:
+    if not worker.hangs():
         return None
     worker.end()
     return Outcome(worker.name, _kind(worker.name), "hung", "no answer in time")

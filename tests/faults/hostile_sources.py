@@ -99,8 +99,7 @@ def source(name: str) -> bytes:
         kind, subtype, rate, channels = _SOUNDFILE[name]
         sink = io.BytesIO()
         soundfile.write(sink, tone(rate, channels), rate, subtype=subtype, format=kind)
-        data = sink.getvalue()
-        return renumbered(data) if kind == "OGG" else data
+        return renumbered(sink.getvalue()) if kind == "OGG" else undated(sink.getvalue())
     container, codec, rate, channels, options = _FFMPEG[name]
     bit_rate = 64_000 if codec == "wmav2" else 0
     return encoded(tone(rate, channels), rate, container, codec, options, bit_rate)
@@ -201,6 +200,12 @@ def renumbered(data: bytes, serial: int = 77) -> bytes:
     for start, _ in ogg_pages(data):
         fixed[start + 14 : start + 18] = struct.pack("<I", serial)
     return with_sums(bytes(fixed))
+
+
+def undated(data: bytes) -> bytes:
+    """A WAV whose chunk of peaks does not say when they were."""
+    at = data.find(b"PEAK")
+    return data if at < 0 else data[: at + 12] + bytes(4) + data[at + 16 :]
 
 
 @cache
