@@ -43,7 +43,7 @@ def score(
 
     Example: ray-asr score transcripts/ --by set
     """
-    from ray_asr.results.score import score as score_run
+    from ray_asr.verbs import score as score_run
 
     result = score_run(output, reference, by=by, unit=unit)  # type: ignore[arg-type]
     _show(result, as_json)

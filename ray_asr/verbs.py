@@ -165,9 +165,10 @@ def score(
         ConfigError: the unit is unknown.
         DataError: there is nothing to read or to compare with.
     """
+    from ray_asr.corpus.storage import open_filesystem
     from ray_asr.results import score as scoring
 
-    return scoring.score(output, reference, by=by, unit=unit)
+    return scoring.score(output, reference, by=by, unit=unit, open_filesystem=open_filesystem)
 
 
 def verify(output: str | PathLike[str], source: str | PathLike[str]) -> Verification:

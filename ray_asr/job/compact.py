@@ -205,7 +205,7 @@ def _into_new(
         )
     target, new = open_filesystem(to)
     if target.equals(filesystem) and (new == folder or new.startswith(f"{folder}/")):
-        raise ConfigError(f"--to {to} is the output itself or lies in it: name another folder.")
+        raise ConfigError(f"--to {new} is the output itself or lies in it: name another folder.")
     _refuse_what_is_used(target, new)
     joints = planned(part_files(filesystem, folder), target_bytes)
     with held(target, new, "compact") as lease:

@@ -32,7 +32,7 @@ from ray_asr.job.part_files import open_part
 from ray_asr.job.pipeline import transcribe_path
 from ray_asr.job.row_checks import mask_of
 from ray_asr.job.summary import RunSummary, latest_run
-from ray_asr.redaction import HIDDEN
+from ray_asr.redaction import HIDDEN, redacted
 from ray_asr.schema import STATUS_FAILED
 
 _READERS = 8
@@ -104,8 +104,9 @@ def retry(
     recorded = latest_run(filesystem, folder, fingerprint)
     if recorded is None:
         raise DataError(
-            f"{output} does not say how it was made, since no run of its settings is recorded in "
-            "_runs: put that folder back, or make the output anew with `ray-asr transcribe`."
+            f"{redacted(output)} does not say how it was made, since no run of its settings is "
+            "recorded in _runs: put that folder back, or make the output anew with `ray-asr "
+            "transcribe`."
         )
     source = source or recorded.source
     if HIDDEN in source:

@@ -6,7 +6,7 @@ without a column giving nulls. Knows nothing of what the columns mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,15 @@ import pyarrow.fs as pafs
 from ray_asr.errors import DataError
 from ray_asr.redaction import redacted
 
+OpenFilesystem = Callable[[str], tuple[pafs.FileSystem, str]]
+
+
+def by_pyarrow(where: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a path or of an address that pyarrow knows, and the path inside it."""
+    if "://" in where:
+        return pafs.FileSystem.from_uri(where)
+    return pafs.LocalFileSystem(), where
+
 
 class ParquetColumns:
     """The Parquet files of a folder and its subfolders, or one file.
@@ -24,20 +33,18 @@ class ParquetColumns:
     do.
 
     Args:
-        where: a path or a URI that pyarrow.fs opens.
+        where: a path or an address.
         what: what it is called in messages.
+        open_filesystem: gives the filesystem of `where`, and the path inside it.
 
     Raises:
         DataError: if there are no files.
     """
 
-    def __init__(self, where: str, what: str) -> None:
+    def __init__(self, where: str, what: str, open_filesystem: OpenFilesystem = by_pyarrow) -> None:
         self._name = f"{what} {redacted(where)}"
         try:
-            if "://" in where:
-                filesystem, path = pafs.FileSystem.from_uri(where)
-            else:
-                filesystem, path = pafs.LocalFileSystem(), where
+            filesystem, path = open_filesystem(where)
             path = filesystem.normalize_path(path)
             info = filesystem.get_file_info(path)
             files = [path]

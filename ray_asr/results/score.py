@@ -21,7 +21,7 @@ import jiwer
 
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.redaction import redacted
-from ray_asr.results.columns import ParquetColumns
+from ray_asr.results.columns import OpenFilesystem, ParquetColumns, by_pyarrow
 from ray_asr.results.normalize import Unit, normalize, words
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
@@ -207,8 +207,8 @@ class _Tally:
 class _References:
     """The texts of a separate reference file by id, each to be asked for once."""
 
-    def __init__(self, where: str) -> None:
-        columns = ParquetColumns(where, "reference")
+    def __init__(self, where: str, open_filesystem: OpenFilesystem) -> None:
+        columns = ParquetColumns(where, "reference", open_filesystem)
         for column in (_ID, _REFERENCE):
             columns.require(column, _GIVE_REFERENCE)
         self._where = where
@@ -245,16 +245,22 @@ class _References:
 
 
 def score(
-    output: str, reference: str | None = None, *, by: Sequence[str] = (), unit: Unit = "auto"
+    output: str,
+    reference: str | None = None,
+    *,
+    by: Sequence[str] = (),
+    unit: Unit = "auto",
+    open_filesystem: OpenFilesystem = by_pyarrow,
 ) -> Score:
     """Score the transcripts of a run.
 
     Args:
-        output: folder of part files, a path or a URI that pyarrow.fs opens.
+        output: folder of part files, a path or an address.
         reference: Parquet file or folder with `utterance_id` and `reference_text`; its ids and
             texts are held in memory. Without it the output's own `reference_text` is used.
         by: columns of the output; the rows of each value of each are also scored alone.
         unit: what a word is, see `words`.
+        open_filesystem: gives the filesystem of either, and the path inside it.
 
     Raises:
         DataError: if there is nothing to read, nothing to compare with, or no such column.
@@ -262,12 +268,12 @@ def score(
     """
     if unit not in get_args(Unit):
         raise ConfigError(f"unit is {unit!r}; it can be {', '.join(get_args(Unit))}")
-    columns = ParquetColumns(output, "output")
+    columns = ParquetColumns(output, "output", open_filesystem)
     columns.require(_TEXT, "give the folder that `ray-asr transcribe` wrote its part files to")
     columns.require(_REFERENCE if reference is None else _ID, _GIVE_REFERENCE)
     for column in by:
         columns.require(column, "group by one of those")
-    references = None if reference is None else _References(reference)
+    references = None if reference is None else _References(reference, open_filesystem)
 
     tally, status_rows, unscored = _Tally(by), Counter[str](), 0
     for batch in columns.batches([_ID, _STATUS, _TEXT, _REFERENCE, *by], _BATCH_ROWS):
