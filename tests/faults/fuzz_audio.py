@@ -26,7 +26,7 @@ from tests.faults.hostile import case
 from tests.faults.hostile_sources import NAMES, source
 
 _MAX_DURATION_S = 5.0
-_MAX_BYTES = 100_000
+_MAX_BYTES = 40_000
 _SLOW_S = 20.0
 
 
