@@ -56,9 +56,7 @@ def _begin(isolation: Isolation, chunk_s: float) -> Whole:
     return isolation.begin("run", READ_AT_ONCE, chunk_s)
 
 
-def _read(
-    batches: Iterator[pa.RecordBatch], path: str, begun: Whole
-) -> pa.RecordBatch | None:
+def _read(batches: Iterator[pa.RecordBatch], path: str, begun: Whole) -> pa.RecordBatch | None:
     """The next batch that has rows; `begun` goes on with it, and has ended where there is none."""
 
     def with_rows() -> pa.RecordBatch | None:

@@ -66,7 +66,8 @@ class Whole:
         if earlier.died == 1:
             ended = "was ended, its time being up" if earlier.over else "died"
             isolation.say(
-                f"a process {ended} in its work on {rows} row(s): they are done one at a time."
+                f"a process {ended} in its work on up to {rows} row(s): they are done one at a "
+                "time."
             )
         if earlier.died > _MOST_DEATHS + _MOST_DEATHS_A_ROW * rows:
             raise RayAsrError(
@@ -150,6 +151,7 @@ class Isolation:
         self._recycle_rows = recycle_rows
         self._leave = leave
         self._rows_done = 0
+        self._task = ""
         self._counting: Attempt | None = None
 
     def chunk(self, rows: pa.Table, work: Callable[[pa.Table], pa.Table]) -> pa.Table:
@@ -240,8 +242,12 @@ class Isolation:
         return f"{DEATHS_ALONE} processes died in the work on it, with no other row beside it."
 
     def _recycle(self) -> None:
-        """End this process, if it has done its share: Ray gives its call to a new one."""
-        if self._recycle_rows and self._rows_done >= self._recycle_rows:
+        """End this process, if it has done its share: Ray gives its task to a new one.
+
+        Only where a task begins: it would be begun anew, and what it has done would be for nothing.
+        """
+        task, self._task = self._task, self._attempts.store.task()
+        if self._recycle_rows and self._rows_done >= self._recycle_rows and task != self._task:
             logger.info("%d rows are done: a new process goes on.", self._rows_done)
             self._attempts.store.renewed()
             self._leave(0)

@@ -23,7 +23,6 @@ from tests.tables import batch
 PROPERTY = settings(max_examples=40, deadline=None, database=None)
 
 
-
 def deadly_decoding(monkeypatch: pytest.MonkeyPatch, store: Mortal) -> None:
     """Bytes that begin with KILL end the process, those that begin with HANG do so late."""
     ours = columns._decode_cell
@@ -67,7 +66,9 @@ def test_reading_gives_every_row_once_whatever_decoders_do(
     kinds: list[str], batch_rows: int, chunk_s: float, sort_window: int
 ) -> None:
     good = [wav_of(0.05 + 0.01 * (n % 4)) for n in range(len(kinds))]
-    audio = [data if kind == "ok" else kind.encode() for kind, data in zip(kinds, good, strict=True)]
+    audio = [
+        data if kind == "ok" else kind.encode() for kind, data in zip(kinds, good, strict=True)
+    ]
     ids = [f"{n}" for n in range(len(kinds))]
     batches = [
         batch(audio[at : at + batch_rows], ids[at : at + batch_rows])
@@ -83,7 +84,9 @@ def test_reading_gives_every_row_once_whatever_decoders_do(
         deadly_decoding(patch, store)
         chunks = taken_over(store, attempt)
     found = {
-        row["utterance_id"]: row[ERROR_CODE] for chunk in chunks for row in unfold(chunk).to_pylist()
+        row["utterance_id"]: row[ERROR_CODE]
+        for chunk in chunks
+        for row in unfold(chunk).to_pylist()
     }
     codes = {"ok": "", "no audio": "audio_not_audio", "KILL": "worker_died", "HANG": "row_timeout"}
     assert sum(unfold(chunk).num_rows for chunk in chunks) == len(kinds)
@@ -96,7 +99,9 @@ def test_reading_that_nothing_disturbs_gives_what_it_always_gave() -> None:
     rows = batch([wav_of(0.1), b"", wav_of(0.2), wav_of(0.3)])
     watched = decoded(iter([rows]), "here", InputConfig(), 0.25, Isolation())
     plain = decode_rows(rows, InputConfig(), 0.25)
-    assert [(run.to_pylist(), s) for run, s in watched] == [(run.to_pylist(), s) for run, s in plain]
+    assert [(run.to_pylist(), s) for run, s in watched] == [
+        (run.to_pylist(), s) for run, s in plain
+    ]
 
 
 def test_no_time_counts_while_what_was_decoded_waits_to_be_taken() -> None:

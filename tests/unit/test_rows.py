@@ -155,10 +155,19 @@ def test_ids_become_text(ids: pa.Array, expected: list[str]) -> None:
     assert rows[ID].to_pylist() == expected
 
 
-@pytest.mark.parametrize("ids", [pa.array([[1], [2]]), pa.array([b"\xff", b"b"])])
-def test_ids_that_are_no_text_are_an_error_of_the_input(ids: pa.Array) -> None:
+def test_ids_of_a_type_that_is_no_text_are_an_error_of_the_input() -> None:
     with pytest.raises(DataError, match="--id-column"):
-        decoded(batch([TENTH, TENTH], ids))
+        decoded(batch([TENTH, TENTH], pa.array([[1], [2]])))
+
+
+BYTES = pa.array([b"\xff", b"b"])
+
+
+@pytest.mark.parametrize("ids", [BYTES, BYTES.view(pa.string()), BYTES.cast(pa.large_binary())])
+def test_an_id_that_is_no_text_fails_its_row_alone(ids: pa.Array) -> None:
+    rows = decoded(batch([TENTH, TENTH], ids))
+    assert rows[ID].to_pylist() == ["", "b"]
+    assert rows[ERROR_CODE].to_pylist() == [ErrorCode.ID_MISSING.value, ""]
 
 
 def test_columns_of_other_names_are_taken_by_settings() -> None:

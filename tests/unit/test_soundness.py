@@ -52,9 +52,7 @@ class Unsound(FakeEngine):
         better = super().punctuate(texts)
         if "text" not in self._given:
             return better
-        return [
-            self._given["text"] if t == bad else b for t, b in zip(texts, better, strict=True)
-        ]
+        return [self._given["text"] if t == bad else b for t, b in zip(texts, better, strict=True)]
 
 
 def fused(engine: FakeEngine) -> list[dict[str, Any]]:
