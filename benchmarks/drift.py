@@ -66,32 +66,32 @@ class _Watch(threading.Thread):
         super().__init__(daemon=True)
         self._every_s = every_s
         self._over = threading.Event()
-        self.series: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
-        self._kinds: dict[int, str] = {}
+        self.samples: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        self._titles: dict[int, set[str]] = defaultdict(set)
 
     def run(self) -> None:
         own = psutil.Process()
         while not self._over.wait(self._every_s):
             now = time.monotonic()
-            self._sample("driver", own.pid, now)
-            for process in own.children(recursive=True):
+            for process in [own, *own.children(recursive=True)]:
                 try:
-                    self._sample(self._kind(process), process.pid, now)
-                except (psutil.Error, OSError):
+                    title = process.cmdline()[0] if process.pid != own.pid else "driver"
+                    self.samples[process.pid].append((now, private_mib(process.pid)))
+                except (psutil.Error, OSError, IndexError):  # it has ended
                     continue
+                self._titles[process.pid].add(title.rpartition("/")[2])
 
-    def _sample(self, kind: str, pid: int, now: float) -> None:
-        self.series[kind, pid].append((now, private_mib(pid)))
-
-    def _kind(self, process: psutil.Process) -> str:
-        line = process.cmdline()
-        name = line[0] if line and line[0].startswith("ray::") else process.name()
-        if name.startswith("ray::") and "IDLE" not in name:
-            # An actor keeps its name; a task's process has that of what it runs.
-            self._kinds[process.pid] = "actor" if "MapWorker" in name else "reading task"
-        if name.startswith("ray::"):
-            return self._kinds.get(process.pid, "idle worker")
-        return name if name in ("raylet", "gcs_server") else "Ray's others"
+    def kind(self, pid: int) -> str:
+        """What a process was, by the titles that it had: Ray's workers take that of their work."""
+        titles = " ".join(self._titles[pid])
+        for name, mark in (("actor", "TranscribeWorker"), ("reading task", "_read")):
+            if mark in titles:
+                return name
+        for name in ("driver", "raylet", "gcs_server"):
+            if name in titles:
+                return name
+        named = {title[5:].partition(".")[0] for title in self._titles[pid] if "ray::" in title}
+        return f"Ray's {min(named - {'IDLE'}, default='others')}"
 
     def stop(self) -> None:
         self._over.set()
@@ -127,15 +127,14 @@ def measure_rows(rows: int, every_s: float) -> dict[str, Any]:
     return {
         "rows_ok": summary.rows_ok,
         "wall_s": wall_s,
-        "processes": list(_of_processes(watch.series, wall_s)),
+        "processes": list(_of_processes(watch, wall_s)),
     }
 
 
-def _of_processes(
-    series: Mapping[tuple[str, int], list[tuple[float, float]]], wall_s: float
-) -> Iterator[dict[str, Any]]:
+def _of_processes(watch: _Watch, wall_s: float) -> Iterator[dict[str, Any]]:
     sums: dict[str, dict[float, float]] = defaultdict(lambda: defaultdict(float))
-    for (kind, pid), samples in sorted(series.items()):
+    for pid, samples in sorted(watch.samples.items(), key=lambda item: watch.kind(item[0])):
+        kind = watch.kind(pid)
         for now, mib in samples:
             sums[kind][now] += mib
         lived_s = samples[-1][0] - samples[0][0]
@@ -189,7 +188,8 @@ def measure_calls(calls: int, threads: int) -> dict[str, Any]:
     from ray_asr.engine.funasr_engine import FunASREngine
 
     manifest = (speech_folder() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-    names = sorted((json.loads(line)["audio_filepath"] for line in manifest), key=len)[:12]
+    spoken = sorted((json.loads(line) for line in manifest), key=lambda item: item["duration"])
+    names = [item["audio_filepath"] for item in spoken[:12]]
     waveforms = [decode((speech_folder() / name).read_bytes(), path_hint=name) for name in names]
     engine = FunASREngine(
         EngineConfig(model=DEMO, vad_model=DEMO, punc_model=DEMO, language="en", ncpu=threads)

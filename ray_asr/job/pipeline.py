@@ -22,6 +22,7 @@ from ray.data import DataContext, Dataset
 from ray.exceptions import RayError
 
 from ray_asr.config import Config
+from ray_asr.control.block_stats import few_block_stats
 from ray_asr.control.plan import Plan
 from ray_asr.corpus.lease import Lease, held
 from ray_asr.corpus.restart import Placement, finish_switch
@@ -293,7 +294,7 @@ def _run(
     progress_bars = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False
     try:
-        with steering.of(context):
+        with steering.of(context), few_block_stats(context):
             bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
             name = steering.control.name
             chunks = chunks_of_bundles(bundles, config, plan, source, name)
