@@ -282,7 +282,8 @@ def wide_flac() -> bytes:
 def many_streams(count: int) -> bytes:
     """An AVI or Matroska of so many copies of one sound."""
     whole = encoded(tone(RATE), RATE, "matroska", "pcm_s16le")
-    at = whole.index(bytes.fromhex("1654ae6b"))
+    name = bytes.fromhex("1654ae6b")
+    at = whole.index(name, whole.index(name) + 4)  # the first is in the list of what is where
     track_at = whole.index(b"\xae", at + 4)
     size_at = track_at + 1
     width = 9 - whole[size_at].bit_length()
@@ -291,6 +292,19 @@ def many_streams(count: int) -> bytes:
     tracks = element("1654ae6b", track * count)
     cluster = whole[whole.index(bytes.fromhex("1f43b675")) :]
     return webm_of(tracks) + cluster
+
+
+def png_of_black(side: int) -> bytes:
+    """A square picture, the first rows of it."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    rows = zlib.compress(bytes((3 * side + 1) * 200))
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def huge_pictures() -> list[bytes]:

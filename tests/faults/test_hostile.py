@@ -33,7 +33,7 @@ from tests.faults.hostile_sources import (
     write_long_opus,
 )
 
-SEED, COUNT = 7, 300
+SEED, COUNT = 22, 300
 HOURS = 15.0
 
 
