@@ -39,6 +39,7 @@ VICTIMS = ("driver", "actor", "raylet", "spot node", "all")
 ALIVE = 0  # the state of a node
 PREEMPTION = 2  # of Ray's reasons to drain a node
 NOTICE_S = 3.0
+PATIENCE_S = 60.0  # for a node to come up
 # From when a driver has begun: into its start, its work, and its end.
 LATEST_S = 14.0
 LATE_S = 300.0  # a job without kills takes a twentieth of it
@@ -70,6 +71,7 @@ class Nodes:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     port: int = 0
     count: int = 0
+    _added: float = 0.0
 
     def start(self) -> None:
         self.port = free_port()
@@ -80,6 +82,7 @@ class Nodes:
         self.add_node()
 
     def add_node(self) -> None:
+        self._added = time.monotonic()
         self._start(
             [
                 str(BIN / "ray"), "start", f"--address=127.0.0.1:{self.port}", "--block",
@@ -106,27 +109,37 @@ class Nodes:
         from ray._raylet import GcsClient
         from ray.exceptions import RpcError
 
-        late = time.monotonic() + 120
+        late = time.monotonic() + 5 * PATIENCE_S
         while time.monotonic() < late:
             with contextlib.suppress(RpcError):
                 nodes = GcsClient(address=f"127.0.0.1:{self.port}").get_all_node_info(timeout=1)
                 if sum(node.state == ALIVE for node in nodes.values()) >= count:
                     return
-            if count == len(self.processes) == 2 and self.processes[-1].poll() is not None:
+            time.sleep(0.3)
+            if count == len(self.processes) == 2 and time.monotonic() > self._added + PATIENCE_S:
                 kill_all(self.processes.pop())  # a head gives up nodes that a busy machine slows
                 self.add_node()
-            time.sleep(0.3)
         raise RuntimeError(f"no {count} node(s) came up; see {self.folder}/node-*.log")
 
     def kill_raylet(self) -> bool:
-        """The second node's; what else ran there ends with it."""
-        for process in descendants(self.processes[-1]):
-            if process.name() == "raylet":
-                process.kill()
-                self.processes[-1].wait(60)
-                kill_all(self.processes.pop())
-                return True
-        return False
+        """The second node's, and what else ran there; whether it was there to be killed."""
+        raylets = raylets_of(self.processes[-1])
+        for raylet in raylets:
+            raylet.kill()
+        if raylets:
+            self.processes[-1].wait(60)
+            kill_all(self.processes.pop())
+        return bool(raylets)
+
+    def preempt(self) -> bool:
+        """Notice to the second node, and then its end, which Ray may have brought about by then."""
+        if not raylets_of(self.processes[-1]):
+            return False
+        self.give_notice()
+        for raylet in raylets_of(self.processes[-1]):
+            raylet.kill()
+        kill_all(self.processes.pop())
+        return True
 
     def give_notice(self) -> None:
         """Tell Ray that the second node goes soon, as a cloud's notice makes the autoscaler do."""
@@ -152,6 +165,10 @@ def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [own, *own.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def raylets_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [one for one in descendants(process) if one.name() == "raylet"]
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
@@ -288,9 +305,8 @@ class Harness:
         if victim == "actor" and not kill_actor(self.nodes, self.rng):
             return False
         if victim in ("raylet", "spot node"):
-            if victim == "spot node":
-                self.nodes.give_notice()
-            if not self.nodes.kill_raylet():
+            gone = self.nodes.kill_raylet() if victim == "raylet" else self.nodes.preempt()
+            if not gone:
                 return False
             self.nodes.add_node()
         if victim in ("driver", "all"):
