@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import random
 import resource
 import sys
 import tempfile
@@ -25,61 +26,62 @@ import pyarrow.parquet as pq
 
 FILES = 10
 LOCAL = pafs.LocalFileSystem()
-SETTINGS = {
-    "config_fingerprint": "0123456789ab",
-    "input.audio_column": "audio",
-    "input.id_column": "utterance_id",
-    "job.unit_mb": 2**-20,  # less than a row group: each is a unit
-}
 WORDS = [{"text": f"word{n}", "start_ms": 400 * n, "end_ms": 400 * n + 300} for n in range(20)]
 
 
 def write_input(source: Path, rows: int, rows_in_a_unit: int) -> None:
     source.mkdir()
+    draw = random.Random(0)
     for number in range(FILES):
         mine = range(number, rows, FILES)
         table = pa.table(
-            {"utterance_id": [f"speaker-{n % 97}/recording-{n:09d}.flac" for n in mine],
-             "audio": pa.array([b"audio"] * len(mine), pa.binary())}
-        )  # fmt: skip
+            {
+                "utterance_id": [f"speaker-{n % 97}/recording-{n:09d}.flac" for n in mine],
+                "audio": [draw.randbytes(16) for _ in mine],
+            }
+        )
         path = source / f"{number}.parquet"
         pq.write_table(table, path, row_group_size=rows_in_a_unit, use_dictionary=False)
 
 
-def write_output(source: Path, output: Path) -> None:
+def write_output(source: Path, output: Path, rows_in_a_unit: int) -> None:
     from ray_asr.corpus.resume import claim_output
+    from ray_asr.corpus.units import list_units
     from ray_asr.job.part_files import write_part
     from ray_asr.schema import TRANSCRIPT_SCHEMA
 
-    claim_output(LOCAL, str(output), SETTINGS)
+    settings = {
+        "config_fingerprint": "0123456789ab",
+        "input.audio_column": "audio",
+        "input.id_column": "utterance_id",
+        "job.unit_mb": 30 * rows_in_a_unit / 2**20,  # one row group, of 20 bytes a row
+    }
+    claim_output(LOCAL, str(output), settings)
+    units = list_units(
+        LOCAL, str(source), id_column="utterance_id", audio_column="audio",
+        unit_mb=settings["job.unit_mb"],
+    )  # fmt: skip
     text = " ".join(word["text"] for word in WORDS)
     segment = {"start_ms": 0, "end_ms": 8000, "text": text, "words": WORDS, "speaker": ""}
-    for unit in units(source):
-        (group,) = range(*unit.row_groups)
-        ids = pq.ParquetFile(unit.path).read_row_group(group, columns=["utterance_id"])
-        count = ids.num_rows
-        columns = {
-            "utterance_id": ids["utterance_id"], "status": ["ok"] * count, "text": [text] * count,
-            "segments": [[segment]] * count, "duration_ms": [8000] * count,
-            "config_fingerprint": [SETTINGS["config_fingerprint"]] * count,
-        }  # fmt: skip
-        rest = {name: [""] * count for name in TRANSCRIPT_SCHEMA.names}
-        table = pa.table({**rest, **columns}, schema=TRANSCRIPT_SCHEMA)
+    count = max(unit.num_rows for unit in units)
+    columns = {
+        "status": ["ok"] * count, "text": [text] * count, "segments": [[segment]] * count,
+        "duration_ms": [8000] * count, "config_fingerprint": ["0123456789ab"] * count,
+    }  # fmt: skip
+    rest = {name: [""] * count for name in TRANSCRIPT_SCHEMA.names}
+    rows = pa.table({**rest, **columns}, schema=TRANSCRIPT_SCHEMA)
+    for unit in units:
+        groups = [*range(*unit.row_groups)]
+        ids = pq.ParquetFile(unit.path).read_row_groups(groups, ["utterance_id"])
+        table = rows.slice(0, ids.num_rows).set_column(0, "utterance_id", ids["utterance_id"])
         write_part(LOCAL, f"{output}/{unit.part_name}", table)
 
 
-def units(source: Path) -> list[Any]:
-    from ray_asr.corpus.units import list_units
-
-    return list_units(
-        LOCAL, str(source), id_column="utterance_id", audio_column="audio", unit_mb=2**-20
-    )
-
-
 def listed(source: Path, output: Path) -> str:
-    from ray_asr.corpus.resume import parts_done
+    from ray_asr.corpus.resume import parts_done, recorded_job
 
-    return f"{len(parts_done(LOCAL, str(output), SETTINGS))} parts are done"
+    settings = recorded_job(LOCAL, str(output))
+    return f"{len(parts_done(LOCAL, str(output), settings))} parts are done"
 
 
 def verified(source: Path, output: Path) -> str:
@@ -128,7 +130,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in", Path(folder) / "out"
         write_input(source, given.rows, given.rows_in_a_unit)
-        write_output(source, output)
+        write_output(source, output, given.rows_in_a_unit)
         for step in STEPS:
             figures = context.Queue()
             process = context.Process(target=measured, args=(step, source, output, figures))
