@@ -170,9 +170,7 @@ def transcribe_path(
         plan = plan_run(config)
         before = precision_of(filesystem, folder, done)
         placement = Placement(filesystem, folder, settings, restart=restart)
-        writer = PartWriter(
-            filesystem, placement.folder, pending, placement.written, work.places
-        )
+        writer = PartWriter(filesystem, placement.folder, pending, placement.written, work.places)
         steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
         started = time.monotonic()
         placement.begin()
