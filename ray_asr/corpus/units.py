@@ -11,7 +11,7 @@ import itertools
 import posixpath
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -41,6 +41,7 @@ class Unit:
         audio_bytes: encoded audio in these rows, as far as the footer tells.
         chosen: the rows to be read, counted from the first of `rows`, rising; all where empty. The
             part's name does not hang on them: it is the same part.
+        columns: the same for units of the same columns, of the same types.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Unit:
     rows: tuple[int, int]
     audio_bytes: int
     chosen: tuple[int, ...] = ()
+    columns: str = ""
 
     @property
     def num_rows(self) -> int:
@@ -217,7 +219,9 @@ def list_units(
             (footer.row_group(i).num_rows, _audio_bytes(footer, i, audio_column, kind))
             for i in range(footer.num_row_groups)
         ]
-        return cut_file(file, groups, unit_mb * MIB)
+        columns = schema.remove_metadata().to_string(truncate_metadata=False)
+        digest = hashlib.sha256(columns.encode()).hexdigest()[:8]
+        return [replace(unit, columns=digest) for unit in cut_file(file, groups, unit_mb * MIB)]
 
     files = list_input(filesystem, path)
     with ThreadPoolExecutor(_FOOTER_READERS) as readers:
@@ -245,11 +249,16 @@ def input_units(source: str, config: Config) -> tuple[pafs.FileSystem, list[Unit
 
 
 def bundle(units: Iterable[Unit], unit_mb: float) -> list[list[Unit]]:
-    """Neighbouring units that one task reads: small files together, up to `unit_mb` MiB."""
+    """Neighbouring units that one task reads: small files together, up to `unit_mb` MiB.
+
+    Files of other columns are none of them: Ray joins what a task gives out, and would give each
+    row the columns of all, of types that may not go together.
+    """
     bundles: list[list[Unit]] = []
     weight = 0
     for unit in units:
-        if bundles and weight + unit.audio_bytes <= unit_mb * MIB:
+        is_alike = bool(bundles) and bundles[-1][-1].columns == unit.columns
+        if is_alike and weight + unit.audio_bytes <= unit_mb * MIB:
             bundles[-1].append(unit)
             weight += unit.audio_bytes
         else:

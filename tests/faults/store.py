@@ -1,12 +1,13 @@
-"""Pack and transcribe on an S3 store that fails now and then: is each id there exactly once?
+"""A job on an S3 store that fails now and then: is each id there exactly once?
 
     python -m tests.faults.store --rows 2000 --broken 0.05 --slow 0.05 --seed 0
 
 A real server behind a proxy that turns requests away, cuts answers off in the middle and lets some
 come slowly. Recordings are packed to it; these shards, and a table of addresses of other
 recordings on it, are transcribed from it to it; some parts are lost, and the same command is given
-again. Credentials stand in the addresses and in the environment: no file of the store, no log and
-no message may hold them. Prints a JSON record; ends with 1 where anything is wrong.
+again; the output is verified and scored. Credentials stand in the addresses and in the
+environment: no file of the store, no log and no message may hold them. Prints a JSON record; ends
+with 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+import ray_asr
 from ray_asr.config import Config, EngineConfig, with_settings
 from ray_asr.corpus.pack import pack
 from ray_asr.corpus.storage import open_filesystem, read_whole, write_whole
@@ -74,11 +76,14 @@ def job(folder: str, port: int) -> dict[str, Any]:
     for lost in sorted(parts)[:2]:
         filesystem.delete_file(lost)
     again = transcribe_path(source, output, config, make_engine=make_engine)
+    proof, scored = ray_asr.verify(output, source), ray_asr.score(output)
     return {
         "packed": packed.rows, "shards": packed.shards, "parts": len(parts),
         "first": [first.rows_out, first.rows_failed],
         "again": [again.rows_out, again.rows_resumed],
-        "shown": [packed.table(), first.table(), again.table()],
+        "verified": [proof.rows_out, proof.proven],
+        "scored": [scored.rows_scored, scored.wer.rate],
+        "shown": [packed.table(), first.table(), again.table(), proof.table()],
     }  # fmt: skip
 
 
@@ -93,6 +98,7 @@ def write_inputs(folder: Path, rows: int, port: int) -> dict[str, str]:
             name = f"{number:06d}.wav"
             (folder / name).write_bytes(wav_bytes(sound, subtype="FLOAT"))
             texts[name] = heard(sound)
+            (folder / f"{number:06d}.txt").write_text(texts[name])
             continue
         paths.append(f"audio/{number:06d}.wav")
         is_missing = len(paths) % MISSING_EVERY == 0
@@ -175,7 +181,7 @@ def run(rows: int, broken: float, slow: float, seed: int) -> dict[str, Any]:
         seconds = time.monotonic() - began
         wrong = checked(on_the_store(server), texts, done.stdout + done.stderr, Path(folder, "ray"))
         if done.returncode:
-            wrong.append(f"the job ended with {done.returncode}: {done.stderr[-3000:]}")
+            wrong.append(f"the job ended with {done.returncode}: {done.stderr[-6000:]}")
         return {
             "rows": rows, "seed": seed, "seconds": round(seconds, 1),
             "requests": before.requests,

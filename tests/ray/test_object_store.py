@@ -53,6 +53,8 @@ def test_a_job_on_a_failing_store_has_every_row_once_and_shows_no_secret() -> No
     assert job["first"] == [100, 1]
     assert job["again"][0] > 0
     assert sum(job["again"]) == 100
+    assert job["verified"] == [100, True]
+    assert job["scored"] == [50, 0.0]
 
 
 def test_reading_goes_on_after_each_kind_of_fault(

@@ -308,3 +308,13 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, data: bytes) -> None
     (tmp_path / "broken.parquet").write_bytes(data)
     with pytest.raises(DataError, match=r"broken\.parquet is not a readable Parquet file"):
         units_of(tmp_path)
+
+
+def test_files_of_other_columns_or_types_are_read_by_other_tasks(tmp_path: Path) -> None:
+    write_input(tmp_path / "a.parquet", [b"x"])
+    write_input(tmp_path / "b.parquet", [b"x"])
+    write_input(tmp_path / "c.parquet", [b"x"], take=[1])
+    write_input(tmp_path / "d.parquet", [b"x"], take=["1"])
+    bundles = bundle(units_of(tmp_path), 64.0)
+    names = [[Path(unit.path).stem for unit in units] for units in bundles]
+    assert names == [["a", "b"], ["c"], ["d"]]
