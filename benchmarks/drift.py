@@ -33,6 +33,7 @@ _MIB = 2**20
 _ROWS_OF_A_SHARD = 50_000
 _MOST_SAMPLES = 600  # whose pairs are looked at
 _WARM_CALLS = 20
+_SHOWN = 40  # samples of a process in the JSON
 
 
 def private_mib(process: int | str = "self") -> float:
@@ -140,7 +141,9 @@ def _of_processes(watch: _Watch, wall_s: float) -> Iterator[dict[str, Any]]:
         lived_s = samples[-1][0] - samples[0][0]
         if lived_s >= 0.5 * (1 - WARM_UP) * wall_s:
             figures = drift([now for now, _ in samples], [mib for _, mib in samples])
-            yield {"kind": kind, "pid": pid, "lived_s": lived_s, **figures}
+            some = samples[:: max(1, len(samples) // _SHOWN)]
+            series = [(round(now - samples[0][0]), round(mib, 1)) for now, mib in some]
+            yield {"kind": kind, "pid": pid, "lived_s": lived_s, **figures, "series": series}
     for kind, by_time in sums.items():
         if len(by_time) > 10:
             figures = drift(list(by_time), list(by_time.values()))
