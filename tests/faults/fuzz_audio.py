@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of `ray_asr.corpus.audio` with atheris.
 
     pip install '.[fuzz]'
-    python -m tests.faults.fuzz_audio --minutes 15 --corpus /tmp/audio-fuzz
+    python -m tests.faults.fuzz_audio --minutes 15 --corpus folder/
 
 atheris sees which Python lines an input reaches: the recognition of containers, the walks over
 them, the checks. FFmpeg, libsndfile and soxr are not instrumented, so that what happens in them
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def main() -> None:
     """Fuzz for as long as the command line says, from seeds of the hostile inputs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--corpus", type=Path, default=Path("/tmp/audio-fuzz"))
+    parser.add_argument("--corpus", type=Path, default=Path(tempfile.gettempdir()) / "audio-fuzz")
     asked = parser.parse_args()
     seeds = asked.corpus / "seeds"
     seeds.mkdir(parents=True, exist_ok=True)
