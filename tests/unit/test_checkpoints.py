@@ -150,7 +150,9 @@ def test_a_large_member_of_a_small_file_is_not_unpacked(tmp_path: Path) -> None:
     assert foreign_names(file) == [f"a pickle of {65 * 2**20} bytes"]
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"weights", b"longer weights", b"\x80\x02"])
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\x03\x04", bytes(5000), b"weights", b"longer weights", b"\x80\x02"]
+)
 def test_what_is_no_weights_file_asks_for_nothing(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "model.pt"
     file.write_bytes(data)
