@@ -1,7 +1,7 @@
 # make demo   the whole job on embedded speech with embedded models
 # make test   style, types, layers and all tests
 # make check  style, types and layers alone
-# make test-faults  50 kills of a job on two nodes: no id lost, none twice (20 minutes)
+# make test-faults  50 kills of a job on two nodes: no id lost, none twice; 200 of `compact`
 # make test-store  2,000 rows on an S3 store that fails: pack, transcribe, go on (5 minutes)
 # make test-hostile  10,000 hostile recordings and one of 15 hours, a row each
 # make fuzz MINUTES=15  coverage-guided fuzzing of the decoding of recordings
@@ -26,6 +26,7 @@ test: check
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults.kills --kills 50
+	RAY_ASR_KILLS=200 $(BIN)/python -m pytest --timeout 3600 tests/unit/test_exchange.py
 
 test-store: $(INSTALLED)
 	$(BIN)/python -m tests.faults.store --rows 2000
