@@ -107,11 +107,11 @@ class Nodes:
     def wait_for(self, count: int) -> None:
         """Until so many nodes are there."""
         from ray._raylet import GcsClient
-        from ray.exceptions import RpcError
+        from ray.exceptions import RaySystemError, RpcError
 
         late = time.monotonic() + 5 * PATIENCE_S
         while time.monotonic() < late:
-            with contextlib.suppress(RpcError):
+            with contextlib.suppress(RpcError, RaySystemError):
                 nodes = GcsClient(address=f"127.0.0.1:{self.port}").get_all_node_info(timeout=1)
                 if sum(node.state == ALIVE for node in nodes.values()) >= count:
                     return
