@@ -144,12 +144,16 @@ class Nodes:
     def give_notice(self) -> None:
         """Tell Ray that the second node goes soon, as a cloud's notice makes the autoscaler do."""
         from ray._raylet import GcsClient
+        from ray.exceptions import RaySystemError
 
-        client = GcsClient(address=f"127.0.0.1:{self.port}")
         deadline_ms = int(1000 * (time.time() + NOTICE_S))
-        for node_id, node in client.get_all_node_info(timeout=10).items():
-            if node.state == ALIVE and not node.is_head_node:
-                client.drain_node(node_id.hex(), PREEMPTION, "its time has come", deadline_ms)
+        for _ in range(5):
+            with contextlib.suppress(RaySystemError):  # a client of Ray's may be shut down early
+                client = GcsClient(address=f"127.0.0.1:{self.port}")
+                for node_id, node in client.get_all_node_info(timeout=10).items():
+                    if node.state == ALIVE and not node.is_head_node:
+                        client.drain_node(node_id.hex(), PREEMPTION, "its time is up", deadline_ms)
+                break
         time.sleep(NOTICE_S)
 
     def kill(self) -> None:
