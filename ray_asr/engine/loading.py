@@ -8,7 +8,6 @@ Must not know Ray or Parquet.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import logging
 import pickle
@@ -28,6 +27,7 @@ from ray_asr.engine.model_files import digest, missing_files
 from ray_asr.engine.model_trust import Concern
 from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
+from ray_asr.memory import give_back_memory
 
 # What FunASR prints, and goes on with random weights, or without a class.
 _COMPLAINT = re.compile("init_param does not exist|miss key in ckpt|Loading remote code failed")
@@ -164,12 +164,6 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def _give_back_memory() -> None:
-    """What reading a checkpoint left with the allocator: as much again as the model itself."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 def _why(model: str, hub: str, said: str, error: BaseException) -> ConfigError | EngineFatalError:
     """What keeps a model from loading, and what to do about it."""
     if fetching := _FETCHING.search(said):
@@ -243,7 +237,7 @@ def load_auto_model(
         raise EngineFatalError(
             f'engine.{kind}: the weights of "{name}" are missing or incomplete: {complaints[0]}.'
         )
-    _give_back_memory()
+    give_back_memory()  # reading a checkpoint leaves as much again as the model itself
     frontend = auto.kwargs.get("frontend")
     if frontend is not None and hasattr(frontend, "dither"):
         frontend.dither = 0.0  # random features would give other texts from run to run

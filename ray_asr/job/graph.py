@@ -34,6 +34,7 @@ from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.job.worker import TranscribeWorker
+from ray_asr.memory import give_back_memory
 from ray_asr.schema import Provenance
 
 # A worker call holds this many model batches: few, so that all actors end at the same time.
@@ -125,6 +126,7 @@ def _read_bundles(
     """The read and decode task: the units of one bundle as chunks of decoded rows."""
     with reading(announce):
         yield from _chunks_of(items, config, source, chunk_s, isolation)
+    give_back_memory()  # the process reads the next bundle
 
 
 def _chunks_of(
