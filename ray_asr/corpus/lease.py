@@ -152,11 +152,13 @@ class Lease:
         while True:
             self._beat()  # its time of change is the store's own clock
             others = self._others()
-            if not others:
+            dead = [o for o, silent_s in others if o.is_gone() or silent_s > self._expires_s]
+            for other in dead:
+                self._bury(other)
+            if len(dead) == len(others):
                 return
             for other, silent_s in others:
-                if other.is_gone() or silent_s > self._expires_s:
-                    self._bury(other)
+                if other in dead:
                     continue
                 before = first_seen.setdefault(other.owner, other)
                 if before is other:
