@@ -56,9 +56,7 @@ def read_unit(filesystem: pafs.FileSystem, unit: Unit) -> Iterator[pa.RecordBatc
             return
         start, stop = unit.rows
         position = 0
-        for batch in file.iter_batches(
-            batch_size=READ_AT_ONCE, row_groups=range(*unit.row_groups)
-        ):
+        for batch in file.iter_batches(batch_size=READ_AT_ONCE, row_groups=range(*unit.row_groups)):
             first, last = max(start - position, 0), min(stop - position, batch.num_rows)
             if first < last:
                 yield batch.slice(first, last - first)

@@ -73,8 +73,8 @@ def draw_samples(
     rows = list(_in_turn(of_units, max(seconds)))
     if not rows:
         raise DataError(
-            f"{redacted(source)} has no row that the tuner could measure with: it takes decodable recordings "
-            "of up to ten minutes; give it another part of the input."
+            f"{redacted(source)} has no row that the tuner could measure with: it takes decodable "
+            "recordings of up to ten minutes; give it another part of the input."
         )
     return [_written(rows, wanted_s, folder / f"sample-{n}") for n, wanted_s in enumerate(seconds)]
 
