@@ -162,8 +162,8 @@ def transcribe_path(
         pending = work.pending
         summary = _summary(output, config, work)
         where = source if "://" in source else os.path.abspath(os.path.expanduser(source))
-        begin_run(filesystem, folder, summary.run_id, config, where)
         if not pending:
+            begin_run(filesystem, folder, summary.run_id, config, where)
             write_run(filesystem, folder, summary)
             return summary
         connect(address, config)
@@ -173,6 +173,7 @@ def transcribe_path(
         writer = PartWriter(filesystem, placement.folder, pending, placement.written, work.places)
         steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
         started = time.monotonic()
+        begin_run(filesystem, folder, summary.run_id, config, where)
         placement.begin()
         try:
             _run(store, pending, config, plan, steering, writer, before, make_engine, lease)
