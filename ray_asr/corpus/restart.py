@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from ray_asr.corpus.compacted import COMPACTED_FILE
 from ray_asr.corpus.resume import (
-    COMPACTED_FILE,
     JOB_FILE,
     claim_output,
     is_part,
@@ -94,11 +94,17 @@ class Placement:
             release_output(self._filesystem, self._output)
 
 
+def is_switching(filesystem: pafs.FileSystem, folder: str) -> bool:
+    """Whether a switch was begun and not ended: what `_job.json` says may be the old run's."""
+    info = filesystem.get_file_info(f"{folder}/{SWITCH_FILE}")
+    return info.type != pafs.FileType.NotFound
+
+
 def finish_switch(filesystem: pafs.FileSystem, folder: str) -> bool:
     """End a switch that was begun; whether there was one. To be called by a lease's holder."""
-    path = f"{folder}/{SWITCH_FILE}"
-    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
+    if not is_switching(filesystem, folder):
         return False
+    path = f"{folder}/{SWITCH_FILE}"
     with filesystem.open_input_stream(path) as source:
         record = json.loads(source.read())
     if not record["old_parts_deleted"]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from ray_asr.corpus.compacted import COMPACTED_FILE as COMPACTED_FILE
 from ray_asr.corpus.compacted import Place, parts_of
 from ray_asr.corpus.storage import WRITING, write_whole
 from ray_asr.errors import DataError

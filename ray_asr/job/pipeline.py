@@ -25,7 +25,7 @@ from ray_asr.config import Config
 from ray_asr.control.block_stats import few_block_stats
 from ray_asr.control.plan import Plan
 from ray_asr.corpus.lease import Lease, held
-from ray_asr.corpus.restart import Placement, finish_switch
+from ray_asr.corpus.restart import Placement, finish_switch, is_switching
 from ray_asr.corpus.resume import parts_done
 from ray_asr.corpus.storage import open_filesystem
 from ray_asr.corpus.units import Unit, bundle, input_units
@@ -154,7 +154,8 @@ def transcribe_path(
     to_match = None if restart else settings
     filesystem, folder = open_filesystem(output)
     output = redacted(output)  # from here on it is only shown
-    parts_done(filesystem, folder, to_match)  # refuse what is another's before anything is touched
+    if not is_switching(filesystem, folder):
+        parts_done(filesystem, folder, to_match)  # refuse what is another's, with nothing touched
     with held(filesystem, folder, purpose) as lease:
         finish_switch(filesystem, folder)
         done = parts_done(filesystem, folder, to_match)

@@ -11,7 +11,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from ray_asr.config import Config, with_settings
-from ray_asr.corpus.resume import JOB_FILE, claim_output
+from ray_asr.corpus.restart import SWITCH_FILE, WAITING_FOLDER
+from ray_asr.corpus.resume import JOB_FILE, claim_output, job_record
 from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job import pipeline
@@ -91,6 +92,23 @@ def test_an_output_of_other_settings_is_left_as_it_is(places: tuple[Path, Path])
     with pytest.raises(DataError):
         run(source, output, **SMALL, language="en")
     assert sorted(output.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_beginning_anew_that_was_cut_short_is_gone_on_with_by_the_new_settings(
+    places: tuple[Path, Path],
+) -> None:
+    source, output = places
+    do(source, output, 3)
+    new = settings_to_match(with_settings(Config(), {**SMALL, "language": "en"}))
+    switch = {"old_parts_deleted": False, "job": job_record(new)}
+    (output / SWITCH_FILE).write_text(json.dumps(switch))
+    (output / WAITING_FOLDER).mkdir()
+    (output / WAITING_FOLDER / "part-new.parquet").write_bytes(b"new")
+    with pytest.raises(Reached):
+        run(source, output, **SMALL, language="en")
+    assert [part.name for part in output.glob("part-*")] == ["part-new.parquet"]
+    assert json.loads((output / JOB_FILE).read_text()) == json.loads(json.dumps(job_record(new)))
 
 
 @pytest.mark.usefixtures("connected")
