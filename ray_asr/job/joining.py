@@ -6,8 +6,6 @@ not know where they are put and what becomes of the old ones.
 
 from __future__ import annotations
 
-import logging
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +17,14 @@ import pyarrow.fs as pafs
 from ray_asr.corpus.compacted import JOINED, Parts, joined_files
 from ray_asr.corpus.resume import is_part
 from ray_asr.errors import DataError
+from ray_asr.job.many_files import for_each
 from ray_asr.job.part_files import batches_of, new_part, open_part, with_metadata, write_in_groups
 
 _FOOTER_READERS = 16
 _WRITERS = 4
-_SAY_EVERY_S = 10.0
 # A file of this share of the target is left alone: were it joined with each few small ones that
 # come after, its rows would be written again and again.
 _LARGE_ENOUGH = 0.5
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +160,7 @@ def _rows_of(source: pafs.FileSystem, path: str) -> Iterator[pa.RecordBatch]:
 
 def write_all(joints: Sequence[Joint], write: Callable[[Joint], None]) -> None:
     """Write several at a time, and say now and then how far that is."""
-    said = time.monotonic()
-    with ThreadPoolExecutor(_WRITERS) as writers:
-        try:
-            for done, _ in enumerate(writers.map(write, joints), 1):
-                if time.monotonic() - said > _SAY_EVERY_S:
-                    said = time.monotonic()
-                    logger.info("%d of %d files are written.", done, len(joints))
-        except BaseException:
-            writers.shutdown(cancel_futures=True)
-            raise
+    for_each(joints, write, _WRITERS, "%d of %d files are written.")
 
 
 def record_of(joints: Sequence[Joint]) -> Mapping[str, Parts]:

@@ -7,11 +7,10 @@ batch at a time, and of each id 8 bytes stay. Must not know Ray or models.
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from ray_asr.errors import DataError
 from ray_asr.job.continuation import rows_of
 from ray_asr.job.findings import Findings, Verification
 from ray_asr.job.input_ids import InputIds, SeenIds, of_one_pass, where_they_stand
+from ray_asr.job.many_files import for_each
 from ray_asr.job.part_files import Rows, batches_of, open_part
 from ray_asr.job.row_checks import broken_rows, has_contract, schema_problems
 from ray_asr.redaction import redacted
@@ -36,9 +36,6 @@ from ray_asr.schema import SCHEMA_VERSION
 
 _THREADS = 8
 _IDS_NAMED = 3
-_SAY_EVERY_S = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def verify(output: str, source: str) -> Verification:
     names, notes = look.listed()
     found = list(places(names, joined_files(filesystem, folder, names)))
     tasks, missing = look.planned(units, found)
-    _in_threads(look.at, tasks)
+    for_each(tasks, look.at, _THREADS, "looked at %d of %d files and their input.")
     notes += look.repeated_ids(units)
     return Verification(
         output=redacted(output),
@@ -118,19 +115,6 @@ def _how_it_was_made(filesystem: pafs.FileSystem, folder: str) -> tuple[InputCon
             f"{folder}/{JOB_FILE} does not say how the input was cut ({error!r}): it is not as "
             "ray_asr wrote it; put it back as it was."
         ) from error
-
-
-def _in_threads(look: Callable[[list[_Stretch]], None], tasks: Sequence[list[_Stretch]]) -> None:
-    said = time.monotonic()
-    with ThreadPoolExecutor(_THREADS) as threads:
-        try:
-            for done, _ in enumerate(threads.map(look, tasks), 1):
-                if time.monotonic() - said > _SAY_EVERY_S:
-                    said = time.monotonic()
-                    logger.info("looked at %d of %d files and their input.", done, len(tasks))
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
 
 
 class _Look:
