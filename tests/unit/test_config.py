@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from ray_asr.config import (
-    OWNED_FUNASR_OPTIONS,
     SECTIONS,
     Config,
     deciding_settings,
@@ -20,6 +19,7 @@ from ray_asr.config import (
     to_dict,
     with_settings,
 )
+from ray_asr.config_checks import OWNED_FUNASR_OPTIONS
 from ray_asr.errors import ConfigError
 
 LEAVES = {
