@@ -65,7 +65,8 @@ def write_output(source: Path, output: Path, rows_in_a_unit: int) -> None:
     count = max(unit.num_rows for unit in units)
     columns = {
         "status": ["ok"] * count, "text": [text] * count, "segments": [[segment]] * count,
-        "duration_ms": [8000] * count, "config_fingerprint": ["0123456789ab"] * count,
+        "duration_ms": [8000] * count, "audio_events": [[]] * count,
+        "config_fingerprint": ["0123456789ab"] * count,
     }  # fmt: skip
     rest = {name: [""] * count for name in TRANSCRIPT_SCHEMA.names}
     rows = pa.table({**rest, **columns}, schema=TRANSCRIPT_SCHEMA)

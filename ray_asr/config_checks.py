@@ -15,6 +15,8 @@ from ray_asr.config_sections import (
 )
 from ray_asr.errors import ConfigError
 
+# FunASR looks for no more in a recording.
+MOST_SPEAKERS = 15
 # What ray_asr decides itself, or what would undo a promise of its own; not to be passed through.
 OWNED_FUNASR_OPTIONS = frozenset(
     [
@@ -22,6 +24,7 @@ OWNED_FUNASR_OPTIONS = frozenset(
         "language", "device", "ncpu", "ngpu", "batch_size", "batch_size_s", "output_dir",
         "batch_size_threshold_s", "batch_size_token", "disable_pbar", "disable_update",
         "disable_log", "trust_remote_code", "remote_code", "fp16", "bf16", "kwargs", "init_param",
+        "use_itn", "sentence_timestamp", "preset_spk_num", "spk_mode", "spk_kwargs",
     ]
 )  # fmt: skip
 
@@ -95,6 +98,16 @@ def check_settings(
     _require(
         engine.max_single_segment_time >= 1000,
         f"engine.max_single_segment_time is {engine.max_single_segment_time} ms: use 1000 or more.",
+    )
+    _require(
+        0 <= engine.preset_spk_num <= MOST_SPEAKERS,
+        f"engine.preset_spk_num is {engine.preset_spk_num}: use 1 to {MOST_SPEAKERS}, or 0 to have "
+        "them counted.",
+    )
+    _require(
+        engine.preset_spk_num == 0 or bool(engine.spk_model),
+        f"engine.preset_spk_num is {engine.preset_spk_num}, but no model tells speakers apart: set "
+        "engine.spk_model=cam++ too.",
     )
     _require(
         input.max_duration_s > 0,

@@ -34,10 +34,20 @@ class EngineConfig:
     model: str = setting("paraformer-zh", "recognition model", decides_text=True)
     vad_model: str = setting("fsmn-vad", 'voice activity model, "" for none', decides_text=True)
     punc_model: str = setting("ct-punc", 'punctuation model, "" for none', decides_text=True)
+    spk_model: str = setting("", 'speaker model (cam++), "" for none', decides_text=True)
     hub: str = setting("ms", "where named models come from: ms or hf", decides_text=True)
     model_revision: str = setting("master", "revision of named models", decides_text=True)
     language: str = setting("", "language given to the model", decides_text=True)
     hotword: str = setting("", "words to favour, separated by blanks", decides_text=True)
+    use_itn: bool = setting(
+        False, "digits and marks where the model writes them (SenseVoice)", decides_text=True
+    )
+    sentence_timestamp: bool = setting(
+        False, "segments end where punctuation does; so they do with spk_model", decides_text=True
+    )
+    preset_spk_num: int = setting(
+        0, "speakers in each recording; 0: as many as are heard", "speakers", decides_text=True
+    )
     max_single_segment_time: int = setting(
         30_000, "longest stretch that VAD passes on", "ms", decides_text=True
     )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SAMPLE_RATE_HZ = 16_000
 
 STATUS_OK = "ok"
@@ -42,16 +42,36 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch of a recording in which one speaker speaks."""
+
+    start_ms: int
+    end_ms: int
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was recognized in one waveform, its words timed from the waveform's start."""
+    """What was recognized in one waveform, its words timed from the waveform's start.
+
+    Attributes:
+        text: without a model's tags.
+        words: of the text, where the model times them.
+        language: that the model heard; "" where it does not say.
+        emotion: that the model heard, in its own word; "" where it does not say.
+        events: sounds beside speech, in the model's own words.
+    """
 
     text: str
     words: tuple[Word, ...] = ()
+    language: str = ""
+    emotion: str = ""
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One span of speech with its text."""
+    """A stretch of speech with its text: a span of voice activity, or a sentence."""
 
     start_ms: int
     end_ms: int
@@ -62,7 +82,20 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The outcome of one input row, whatever it was."""
+    """The outcome of one input row, whatever it was.
+
+    Attributes:
+        utterance_id: the row's.
+        status: `ok`, `no_speech` or `failed`.
+        text: "" unless ok.
+        segments: of the text, in order.
+        duration_ms: of the recording.
+        language: that the model heard, else that it was told.
+        error_code: "" unless failed.
+        error_message: "" unless failed.
+        emotion: that the model heard for the longest; "" where it does not say.
+        audio_events: sounds beside speech, each once.
+    """
 
     utterance_id: str
     status: str
@@ -72,6 +105,8 @@ class Transcript:
     language: str = ""
     error_code: str = ""
     error_message: str = ""
+    emotion: str = ""
+    audio_events: tuple[str, ...] = ()
 
 
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())])
@@ -92,6 +127,8 @@ TRANSCRIPT_SCHEMA = pa.schema(
         ("segments", pa.list_(_SEGMENT)),
         ("duration_ms", pa.int64()),
         ("language", pa.string()),
+        ("emotion", pa.string()),
+        ("audio_events", pa.list_(pa.string())),
         ("model_id", pa.string()),
         ("model_revision", pa.string()),
         ("config_fingerprint", pa.string()),
@@ -133,6 +170,8 @@ def transcripts_to_table(transcripts: Sequence[Transcript], provenance: Provenan
         "segments": [[_segment_record(s) for s in t.segments] for t in transcripts],
         "duration_ms": [t.duration_ms for t in transcripts],
         "language": [t.language for t in transcripts],
+        "emotion": [t.emotion for t in transcripts],
+        "audio_events": [list(t.audio_events) for t in transcripts],
         "model_id": [provenance.model_id] * count,
         "model_revision": [provenance.model_revision] * count,
         "config_fingerprint": [provenance.config_fingerprint] * count,

@@ -35,10 +35,13 @@ OTHER: dict[str, Any] = {
     "engine.model": "demo",
     "engine.vad_model": "",
     "engine.punc_model": "demo",
+    "engine.spk_model": "cam++",
     "engine.hub": "hf",
     "engine.model_revision": "v2.0.4",
     "engine.language": "en",
     "engine.hotword": "ray",
+    "engine.use_itn": True,
+    "engine.sentence_timestamp": True,
     "engine.max_single_segment_time": 15_000,
     "engine.precision": "int8",
     "engine.ncpu": 3,
@@ -62,10 +65,19 @@ OTHER: dict[str, Any] = {
     "control.vary_batch": False,
 }
 TOGETHER = {"engine.device": "cuda", "job.num_gpus": 0.5}
+# A setting that wants another, which changes texts too.
+WITH_ANOTHER = {"engine.preset_spk_num": {"engine.spk_model": "cam++", "engine.preset_spk_num": 2}}
+
+
+def changed(name: str) -> dict[str, Any]:
+    """`name` with another value, and what it wants beside it."""
+    if name in TOGETHER:
+        return TOGETHER
+    return WITH_ANOTHER.get(name) or {name: OTHER[name]}
 
 
 def test_this_file_knows_every_setting() -> None:
-    assert {*OTHER, *TOGETHER} == set(LEAVES)
+    assert {*OTHER, *TOGETHER, *WITH_ANOTHER} == set(LEAVES)
 
 
 def test_a_leaf_name_is_unique_in_the_whole_tree() -> None:
@@ -233,6 +245,17 @@ def test_validation_holds_for_a_tree_built_by_hand() -> None:
         dataclasses.replace(Config(), batch=dataclasses.replace(Config().batch, batch_size_s=0.1))
 
 
+@pytest.mark.parametrize("count", [-1, 16])
+def test_a_number_of_speakers_is_one_that_can_be_told_apart(count: int) -> None:
+    with pytest.raises(ConfigError, match=r"preset_spk_num is -?\d+: use 1 to 15"):
+        with_settings(Config(), {"spk_model": "cam++", "preset_spk_num": count})
+
+
+def test_a_number_of_speakers_wants_a_model_that_tells_them_apart() -> None:
+    with pytest.raises(ConfigError, match=r"engine\.spk_model=cam\+\+"):
+        with_settings(Config(), {"preset_spk_num": 2})
+
+
 # --- FunASR options
 
 
@@ -248,16 +271,16 @@ def test_owned_options_are_at_least_those_of_the_contract(option: str) -> None:
 
 
 def test_funasr_options_pass_anything_else() -> None:
-    options = {"max_end_silence_time": 500, "use_itn": True}
+    options = {"max_end_silence_time": 500, "ban_emo_unk": True}
     config = with_settings(Config(), {"funasr_options": options})
     assert config.engine.funasr_options == options
 
 
 def test_funasr_options_are_a_copy_of_what_was_given() -> None:
-    options = {"use_itn": True}
+    options = {"ban_emo_unk": True}
     config = with_settings(Config(), {"funasr_options": options})
     options["device"] = True
-    assert config.engine.funasr_options == {"use_itn": True}
+    assert config.engine.funasr_options == {"ban_emo_unk": True}
 
 
 def test_two_configurations_share_no_options() -> None:
@@ -286,7 +309,7 @@ def test_what_only_changes_speed_does_not_decide() -> None:
 
 
 def test_every_deciding_setting_gives_a_fingerprint_of_its_own() -> None:
-    configs = [with_settings(Config(), {n: OTHER[n]}) for n in deciding_settings(Config())]
+    configs = [with_settings(Config(), changed(n)) for n in deciding_settings(Config())]
     prints = [fingerprint(config) for config in [Config(), *configs]]
     assert len(set(prints)) == len(prints)
 
@@ -329,9 +352,9 @@ def test_the_batch_suits_the_device_and_the_longest_segment() -> None:
     assert with_settings(Config(), {"batch_size_s": 90}).padded_s == 90.0
 
 
-@pytest.mark.parametrize("name", [*OTHER, *TOGETHER])
+@pytest.mark.parametrize("name", [*OTHER, *TOGETHER, *WITH_ANOTHER])
 def test_what_is_written_loads_as_it_was(tmp_path: Path, name: str) -> None:
-    config = with_settings(Config(), TOGETHER if name in TOGETHER else {name: OTHER[name]})
+    config = with_settings(Config(), changed(name))
     assert config != Config()
     text = yaml.safe_dump(to_dict(config), allow_unicode=True)
     path = tmp_path / "config.yaml"

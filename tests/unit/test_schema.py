@@ -30,6 +30,8 @@ FULL = Transcript(
     ),
     1600,
     "zh",
+    emotion="HAPPY",
+    audio_events=("BGM", "Laughter"),
 )
 FAILED = Transcript("b", "failed", error_code="audio_empty", error_message="no bytes.")
 SILENT = Transcript("c", "no_speech", duration_ms=20)
@@ -37,8 +39,9 @@ SILENT = Transcript("c", "no_speech", duration_ms=20)
 
 def test_columns_and_their_order_are_those_of_the_contract() -> None:
     assert TRANSCRIPT_SCHEMA.names == [
-        "utterance_id", "status", "text", "segments", "duration_ms", "language", "model_id",
-        "model_revision", "config_fingerprint", "error_code", "error_message",
+        "utterance_id", "status", "text", "segments", "duration_ms", "language", "emotion",
+        "audio_events", "model_id", "model_revision", "config_fingerprint", "error_code",
+        "error_message",
     ]  # fmt: skip
     assert TRANSCRIPT_SCHEMA.field("duration_ms").type == pa.int64()
     word = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())])
@@ -57,6 +60,8 @@ def test_transcripts_become_rows_in_order() -> None:
         dataclasses.asdict(s) | {"words": _dicts(s)} for s in FULL.segments
     ]
     assert (failed["error_code"], failed["error_message"]) == ("audio_empty", "no bytes.")
+    assert (first["emotion"], first["audio_events"]) == ("HAPPY", ["BGM", "Laughter"])
+    assert (failed["emotion"], failed["audio_events"]) == ("", [])
 
 
 def _dicts(segment: Segment) -> list[dict[str, object]]:
