@@ -22,6 +22,8 @@ STATUS_NO_SPEECH = "no_speech"
 STATUS_FAILED = "failed"
 
 Waveform = npt.NDArray[np.float32]
+# Embeddings of a stretch of speech, `(N, D)`: how the voice is, a little further on each time.
+Voices = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

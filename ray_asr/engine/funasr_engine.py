@@ -16,6 +16,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ from ray_asr.engine.device_memory import memory_share
 from ray_asr.engine.loading import load_auto_model
 from ray_asr.engine.overlap import in_turn, overlapped
 from ray_asr.engine.padding import silence_padding
-from ray_asr.engine.protocol import SpeechStream
+from ray_asr.engine.protocol import Speakers, SpeechStream
 from ray_asr.engine.threads import keep_torch_threads, limit_threads
 from ray_asr.errors import BatchTooLargeError, EngineFatalError
-from ray_asr.schema import SAMPLE_RATE_HZ, Recognition, Span, Waveform
+from ray_asr.schema import SAMPLE_RATE_HZ, Recognition, Span, Voices, Waveform
 
 # The front end needs one window of 25 ms; what is shorter holds no word.
 _SHORTEST_SAMPLES = SAMPLE_RATE_HZ * 25 // 1000
@@ -56,6 +57,7 @@ class FunASREngine:
         self._fast_vad: Any = None
         self._punc: Any = None
         self._in_step: Any = None
+        self._speakers: Speakers | None = None
         self._recognizer: Any = None
         self._features: Any = None
         self.precision = "fp32"
@@ -71,7 +73,7 @@ class FunASREngine:
         }  # fmt: skip
         named: dict[str, Any] = {"hub": config.hub, "model_revision": config.model_revision}
         if config.model:
-            options = dict(config.funasr_options)
+            options = {**config.funasr_options, **({"use_itn": True} if config.use_itn else {})}
             self._asr = load_auto_model(config.model, "model", **common, **named, **options)
             self._prepare_recognizer()
         if config.vad_model:
@@ -87,6 +89,9 @@ class FunASREngine:
         if config.punc_model:
             self._punc = load_auto_model(config.punc_model, "punc_model", **common, **named)
             self._prepare_punctuation()
+        if config.spk_model:
+            spk = load_auto_model(config.spk_model, "spk_model", **common, **named)
+            self._prepare_speakers(spk)
         self._keep_threads()
 
     def memory_share(self) -> float:
@@ -127,6 +132,17 @@ class FunASREngine:
         if LockstepPunctuation.supports(self._punc):
             fuse_attention(self._punc.model)
             self._in_step = LockstepPunctuation(self._punc)
+
+    def _prepare_speakers(self, spk: Any) -> None:
+        from ray_asr.engine.speakers import WINDOWS_AT_ONCE, WindowedSpeakers
+
+        def embed(windows: Sequence[Waveform]) -> Voices:
+            heard = self._infer(spk, [_tensor(w) for w in windows], key=["voice"])
+            return np.concatenate([one["spk_embedding"].float().cpu().numpy() for one in heard])
+
+        at_once = WINDOWS_AT_ONCE[self._config.device.partition(":")[0]]
+        self._speakers = WindowedSpeakers(embed, self._config.preset_spk_num, at_once)
+        self._speakers.voices([np.zeros(SAMPLE_RATE_HZ, np.float32)])
 
     def _keep_threads(self) -> None:
         """Hold torch to `ncpu` threads, whatever a model set while it was loaded."""
@@ -187,6 +203,9 @@ class FunASREngine:
 
     def speech_stream(self) -> SpeechStream | None:
         return None if self._fast_vad is None else _Stream(self, self._fast_vad.stream())
+
+    def speakers(self) -> Speakers | None:
+        return self._speakers
 
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
         return next(iter(self.recognize_all([waveforms])))()
@@ -337,5 +356,7 @@ def _tensor(waveform: Waveform) -> Any:
 
 def _recognition(result: dict[str, Any]) -> Recognition:
     from ray_asr.engine.recognizers import timed
+    from ray_asr.engine.tags import without_tags
 
-    return timed(str(result.get("text", "")), result.get("timestamp") or [])
+    told = without_tags(Recognition(str(result.get("text", "")).strip()))
+    return replace(told, words=timed(told.text, result.get("timestamp") or []).words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from ray_asr.schema import Recognition, Span, Waveform
+from ray_asr.schema import Recognition, Span, Turn, Voices, Waveform
 
 
 class SpeechStream(Protocol):
@@ -19,6 +19,21 @@ class SpeechStream(Protocol):
         """The stretches of speech that this piece completed, on the recording's clock.
 
         Together those of all pieces are what `Engine.detect_speech` finds in the whole.
+        """
+        ...
+
+
+class Speakers(Protocol):
+    """Tells apart who speaks, a whole recording at a time."""
+
+    def voices(self, waveforms: Sequence[Waveform]) -> list[Voices]:
+        """How the voice is in each stretch of speech, whichever recordings they are of."""
+        ...
+
+    def turns(self, spans: Sequence[Span], voices: Sequence[Voices]) -> list[Turn]:
+        """Who speaks when, in the order of time, of one recording's spans and their voices.
+
+        Speakers are "0", "1" and so on, as they come in.
         """
         ...
 
@@ -54,6 +69,10 @@ class Engine(Protocol):
 
     def speech_stream(self) -> SpeechStream | None:
         """`detect_speech` for a recording in pieces; None where the model takes it whole only."""
+        ...
+
+    def speakers(self) -> Speakers | None:
+        """What tells speakers apart; None where no model for that was asked for."""
         ...
 
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ray_asr.engine.tags import without_tags
 from ray_asr.schema import Recognition, Word
 
 _QUERIES = 4  # language, event, emotion and text norm stand in front of the frames
@@ -94,7 +95,9 @@ class SenseVoiceRecognizer:
     def words(self, heard: list[Aligned]) -> list[Recognition]:
         paths = align([aligned.scores for aligned in heard], [aligned.ids for aligned in heard])
         return [
-            Recognition(aligned.text.strip(), tuple(_words(aligned.pieces, runs)))
+            without_tags(
+                Recognition(aligned.text.strip(), tuple(_words(aligned.pieces, runs)))
+            )
             for aligned, runs in zip(heard, paths, strict=True)
         ]
 
