@@ -67,6 +67,10 @@ class EngineConfig:
     )
 
 
+# The settings that name a model each, in the order in which FunASR would call them.
+MODEL_KINDS = ("model", "vad_model", "punc_model", "spk_model")
+
+
 @dataclass(frozen=True)
 class BatchConfig:
     """How much is recognized in one call of the model."""

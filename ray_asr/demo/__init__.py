@@ -10,6 +10,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parent
 DEMO = "demo"
 _FOLDERS = {"model": "asr", "vad_model": "vad", "punc_model": "punc"}
+EMBEDDED = frozenset(_FOLDERS)
 
 
 def model_folder(kind: str) -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ray_asr.config import EngineConfig
-from ray_asr.demo import DEMO, model_folder
+from ray_asr.demo import DEMO, EMBEDDED, model_folder
 from ray_asr.engine.guard import check_folder, guarded
 from ray_asr.engine.model_files import digest, missing_files
 from ray_asr.engine.model_trust import Concern
@@ -44,12 +44,16 @@ def resolve_model(name: str, kind: str, options: Mapping[str, Any] | None = None
 
     Args:
         name: the setting's value.
-        kind: `model`, `vad_model` or `punc_model`.
+        kind: `model`, `vad_model`, `punc_model` or `spk_model`.
         options: what FunASR is given besides (`engine.funasr_options`).
 
     Raises:
         ConfigError: a folder was named that does not hold a model with all its files.
     """
+    if name == DEMO and kind not in EMBEDDED:
+        raise ConfigError(
+            f"engine.{kind}: none is embedded; name one, such as cam++, or a folder of one."
+        )
     folder = model_folder(kind) if name == DEMO else Path(name).expanduser()
     looks_local = name == DEMO or name.startswith((".", "/", "~")) or folder.is_dir()
     if not looks_local:
@@ -76,7 +80,7 @@ def check_model(config: EngineConfig, kind: str) -> None:
 
     Args:
         config: names the models.
-        kind: `model`, `vad_model` or `punc_model`.
+        kind: `model`, `vad_model`, `punc_model` or `spk_model`.
 
     Raises:
         ConfigError: says what is wrong with which file.
@@ -110,7 +114,7 @@ def model_revision(config: EngineConfig, kind: str) -> str:
 
     Args:
         config: names the models.
-        kind: `model`, `vad_model` or `punc_model`.
+        kind: `model`, `vad_model`, `punc_model` or `spk_model`.
     """
     if not (name := getattr(config, kind)):
         return ""
@@ -192,7 +196,7 @@ def load_auto_model(
 
     Args:
         name: a folder, a name of the hub, or "demo".
-        kind: `model`, `vad_model` or `punc_model`.
+        kind: `model`, `vad_model`, `punc_model` or `spk_model`.
         device: `cpu` or `cuda`.
         ncpu: compute threads.
         trust: whether it may have what is refused otherwise (`engine.trust_model`).

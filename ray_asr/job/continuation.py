@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from ray_asr.config import Config, deciding_settings, fingerprint
+from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.corpus.compacted import Place
 from ray_asr.corpus.resume import part_places
 from ray_asr.corpus.units import Unit
@@ -35,7 +36,7 @@ def settings_to_match(config: Config) -> dict[str, Any]:
     engine, settings = config.engine, deciding_settings(config)
     if engine.precision == "auto":
         settings["engine.precision"] = f"auto on {engine.device.partition(':')[0]}"
-    for kind in ("model", "vad_model", "punc_model"):
+    for kind in MODEL_KINDS:
         settings[f"revision of engine.{kind}"] = model_revision(engine, kind)
     return {
         "job.unit_mb": config.job.unit_mb,

@@ -22,6 +22,7 @@ from ray.data import DataContext, Dataset
 from ray.exceptions import RayError
 
 from ray_asr.config import Config
+from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.control.block_stats import few_block_stats
 from ray_asr.control.plan import Plan
 from ray_asr.corpus.lease import Lease, held
@@ -103,7 +104,7 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
 
 def check_models(config: Config) -> None:
     """Say at once what is wrong with a model folder, before anything starts."""
-    for kind in ("model", "vad_model", "punc_model"):
+    for kind in MODEL_KINDS:
         check_model(config.engine, kind)
 
 

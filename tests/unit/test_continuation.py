@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ray_asr.config import Config, with_settings
+from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.corpus.units import Unit
 from ray_asr.job.continuation import (
     precision_of,
@@ -32,7 +33,7 @@ def differing(one: Config, other: Config) -> set[str]:
     return {name for name in first | second if first.get(name) != second.get(name)}
 
 
-@pytest.mark.parametrize("kind", ["model", "vad_model", "punc_model"])
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_model_retrained_in_its_folder_is_another(tmp_path: Path, kind: str) -> None:
     folder = model_in(tmp_path / "mine")
     config = with_settings(Config(), {kind: str(folder)})

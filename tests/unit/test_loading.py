@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ray_asr.config import Config, EngineConfig, with_settings
+from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.engine import loading
 from ray_asr.engine.loading import model_identity, model_revision, resolve_model
 from ray_asr.errors import ConfigError
@@ -46,7 +47,7 @@ def test_a_folder_is_found_however_it_is_written(
 @pytest.mark.parametrize(
     "name", ["/no/such/model", "./no-such-model", "~/no-such-model", "../nope"]
 )
-@pytest.mark.parametrize("kind", ["model", "vad_model", "punc_model"])
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_folder_that_is_not_there_is_refused_by_setting(name: str, kind: str) -> None:
     with pytest.raises(ConfigError, match=rf"engine\.{kind}: there is no model folder"):
         resolve_model(name, kind)
@@ -102,6 +103,11 @@ def test_demo_is_the_embedded_model_of_its_kind(
     monkeypatch.setattr(loading, "model_folder", embedded)
     assert resolve_model("demo", kind) == str(tmp_path / folder)
     assert asked == [kind]
+
+
+def test_no_model_that_tells_speakers_apart_is_embedded() -> None:
+    with pytest.raises(ConfigError, match=r"engine\.spk_model: none is embedded; name one"):
+        resolve_model("demo", "spk_model")
 
 
 def test_demo_is_the_embedded_one_even_beside_a_folder_of_that_name(
