@@ -1,6 +1,6 @@
 """The verbs of the command line as functions, beside `ray_asr.transcribe`.
 
-Owns their signatures: settings by name, a result that has `table()` or `text`. Importing it starts
+Owns their signatures: settings by name, a result that shows itself. Importing it starts
 nothing and imports neither Ray nor a model library. Must not know how a verb is done.
 """
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ray_asr.control.simulate import SimulationOptions, SimulationResult
     from ray_asr.corpus.pack import PackSummary
     from ray_asr.job.bench import BenchOptions
+    from ray_asr.job.bench_table import BenchResult
     from ray_asr.job.compact import CompactSummary
+    from ray_asr.job.demo import DemoResult
     from ray_asr.job.findings import Verification
     from ray_asr.job.forecast import ForecastOptions
     from ray_asr.job.retry import RetrySummary
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from ray_asr.results.score import Score, Unit
 
 
-def run_demo(output: str | None = None, *, address: str | None = None) -> str:
-    """Run the whole job on the embedded speech with the embedded models; returns its tables.
+def run_demo(output: str | None = None, *, address: str | None = None) -> DemoResult:
+    """Run the whole job on the embedded speech with the embedded models.
 
     Args:
         output: a folder to keep shards and transcripts in; None for a temporary one.
@@ -135,8 +137,8 @@ def tune(
     return run_tune(source, config, options or TuneOptions(), address)
 
 
-def bench(options: BenchOptions | None = None, json_file: str | None = None) -> str:
-    """Compare settings, peers, ray_asr and the bare model on the same audio; returns the table.
+def bench(options: BenchOptions | None = None, json_file: str | None = None) -> BenchResult:
+    """Compare settings, peers, ray_asr and the bare model on the same audio, in turn.
 
     Args:
         options: the model, the audio and the cases (`ray_asr.job.bench.BenchOptions`).
