@@ -29,7 +29,8 @@ from ray_asr.corpus.rows import (
     UNIT,
     WAVEFORM,
 )
-from ray_asr.engine.protocol import Engine
+from ray_asr.engine.protocol import Engine, Speakers
+from ray_asr.engine.speakers import WindowedSpeakers
 from ray_asr.errors import BatchTooLargeError, EngineFatalError, RowError
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import (
@@ -38,6 +39,7 @@ from ray_asr.schema import (
     Recognition,
     Span,
     Transcript,
+    Voices,
     Waveform,
     Word,
     transcripts_to_table,
@@ -76,6 +78,14 @@ def text_of(waveform: Waveform) -> str:
     return f"speech of {len(waveform) * 1000 // SAMPLE_RATE_HZ} ms at level {level_of(waveform)}"
 
 
+def voice_of(window: Waveform) -> Voices:
+    """An embedding that says how high the tone in a window is, in hundreds of Hz up to 3 kHz."""
+    loudest_hz = np.abs(np.fft.rfft(window)).argmax() * SAMPLE_RATE_HZ / len(window)
+    voice = np.full(32, 0.01, np.float32)
+    voice[round(float(loudest_hz) / 100)] = 1.0
+    return voice
+
+
 def punctuated_text(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -91,6 +101,9 @@ class FakeEngine:
         fails_on_batches: every batch of more than one waveform raises.
         dies_on: recognizing a batch that holds such a waveform raises EngineFatalError.
         hears_nothing: every recognized text is empty.
+        tells_speakers: by how high the tones of a whole recording are.
+        fails_to_tell: hearing the voice in such a waveform raises.
+        heard_as: language, emotion and events of every waveform in which anything is heard.
         spans: given back by voice activity detection for every waveform, instead of its own.
         streams: whether it detects speech in recordings that come in pieces.
         fits_s: a batch of more padded seconds raises BatchTooLargeError.
@@ -108,6 +121,9 @@ class FakeEngine:
         fails_on_batches: bool = False,
         dies_on: Callable[[Waveform], bool] | None = None,
         hears_nothing: bool = False,
+        tells_speakers: bool = False,
+        fails_to_tell: Callable[[Waveform], bool] | None = None,
+        heard_as: tuple[str, str, tuple[str, ...]] = ("", "", ()),
         spans: Sequence[Span] | None = None,
         streams: bool = True,
         fits_s: float | None = None,
@@ -121,6 +137,9 @@ class FakeEngine:
         self._fails_on_batches = fails_on_batches
         self._dies_on = dies_on
         self._hears_nothing = hears_nothing
+        self._tells_speakers = tells_speakers
+        self._fails_to_tell = fails_to_tell
+        self._heard_as = heard_as
         self._spans = spans
         self.loaded = 0
         self.memory_taken = 0.5
@@ -153,6 +172,14 @@ class FakeEngine:
                 spans.append(Span(start_ms, start_ms + 10))
         return spans
 
+    def speakers(self) -> Speakers | None:
+        return WindowedSpeakers(self._embed, 0, 16) if self._tells_speakers else None
+
+    def _embed(self, windows: Sequence[Waveform]) -> Voices:
+        if self._fails_to_tell and any(self._fails_to_tell(window) for window in windows):
+            raise self._error
+        return np.stack([voice_of(window) for window in windows])
+
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
         self.batches_s.append([len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms])
         longest = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE_HZ
@@ -177,7 +204,9 @@ class FakeEngine:
         edges = np.linspace(0, len(waveform) * 1000 // SAMPLE_RATE_HZ, len(words) + 1)
         timed = zip(words, edges[:-1], edges[1:], strict=True)
         return Recognition(
-            " ".join(words), tuple(Word(word, int(start), int(end)) for word, start, end in timed)
+            " ".join(words),
+            tuple(Word(word, int(start), int(end)) for word, start, end in timed),
+            *(self._heard_as if words else ()),
         )
 
     def punctuate(self, texts: Sequence[str]) -> list[str]:

@@ -49,6 +49,7 @@ class Models:
     revision: str
     vad_model: str = ""
     punc_model: str = ""
+    spk_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class Baseline:
                 ("the model's revision", self.models.revision, models.revision),
                 ("the voice activity model", self.models.vad_model, models.vad_model),
                 ("the punctuation model", self.models.punc_model, models.punc_model),
+                ("the speaker model", self.models.spk_model, models.spk_model),
             )
             if old != new
         ]

@@ -151,6 +151,12 @@ def _check_same(filesystem: pafs.FileSystem, path: str, wanted: Mapping[str, Any
         for key in sorted({*found, *normal})
         if found.get(key) != normal.get(key)
     ]
+    if (version := found.get("schema_version")) != SCHEMA_VERSION:
+        raise DataError(
+            f"the output {path} has the columns of another ray_asr (schema version {version!r}, "
+            f"here {SCHEMA_VERSION}): go on with that one, name another output folder, or begin "
+            "anew here with --restart."
+        )
     if different:
         raise DataError(
             f"the output {path} was made with other settings ({'; '.join(different)}): use those "

@@ -121,6 +121,8 @@ def _peaks(engine: FunASREngine, padded_s: float, on_gpu: bool) -> tuple[float, 
 
         torch.cuda.reset_peak_memory_stats()
     engine.recognize(batch)
+    if (speakers := engine.speakers()) is not None:
+        speakers.voices(batch)
     return peak_memory_gb(), _device_peak_gb() if on_gpu else 0.0
 
 

@@ -41,7 +41,7 @@ KNOWN_CLASSES = frozenset(
         "DynamicConvolution2DTransformerDecoder", "rnnt_decoder", "rnn_decoder", "joint_network",
         "CifPredictor", "CifPredictorV2", "CifPredictorV3", "PifPredictor", "SpecAug", "SpecAugLFR",
         "GlobalMVN", "UtteranceMVN", "CharTokenizer", "SentencepiecesTokenizer", "WavFrontend",
-        "wav_frontend", "WavFrontendOnline",
+        "wav_frontend", "WavFrontendOnline", "CAMPPlus",
     ]
 )  # fmt: skip
 # Where a configuration names a class of FunASR's tables; `seaco_decoder` is such a place too.

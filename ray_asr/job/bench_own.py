@@ -75,6 +75,9 @@ class NullEngine:
     def speech_stream(self) -> None:
         """None: recordings are taken whole."""
 
+    def speakers(self) -> None:
+        """None: nobody asks who speaks."""
+
     def recognize(self, waveforms: Sequence[Waveform]) -> list[Recognition]:
         """The same word for each."""
         return [self._HEARD] * len(waveforms)

@@ -187,11 +187,15 @@ def transcripts_of(
     batches = BatchBounds(
         plan.batch_size_s, plan.least_batch_s, min(plan.most_batch_s, _chunk_s(plan))
     )
-    language, by = config.engine.language, provenance(config)
+    # "auto" is no language; which one it was the model says of each row.
+    language = "" if config.engine.language == "auto" else config.engine.language
+    # FunASR gives speakers to sentences too.
+    sentences = config.engine.sentence_timestamp or bool(config.engine.spk_model)
+    by = provenance(config)
     limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
 
     def through(
-        rows: Dataset, stage: Any, engine: EngineConfig, actors: Actors, *more: Any
+        rows: Dataset, stage: Any, engine: EngineConfig, actors: Actors, *more: Any, **named: Any
     ) -> Dataset:
         recognizes = bool(engine.model)
         make = partial(_made, make_engine, engine, pin=plan.pin_cores and recognizes)
@@ -203,6 +207,7 @@ def transcripts_of(
                 *more,
                 isolation,
             ),
+            fn_constructor_kwargs=named,
             batch_size=1,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -218,15 +223,21 @@ def transcripts_of(
         )
 
     if not plan.split:
-        return through(chunks, TranscribeWorker, engine, plan.recognize, language, by, limits)
-    beside = replace(engine, model="", device="cpu", precision="auto", ncpu=1)
+        return through(
+            chunks, TranscribeWorker, engine, plan.recognize, language, by, limits,
+            sentences=sentences,
+        )  # fmt: skip
+    beside = replace(engine, model="", spk_model="", device="cpu", precision="auto", ncpu=1)
     detecting = replace(beside, vad_model=engine.vad_model, punc_model="")
     punctuating = replace(beside, vad_model="", punc_model=engine.punc_model)
     rows = through(chunks, DetectStage, detecting, plan.detect, limits)
     # It has the detector too: for long recordings, which it searches while it recognizes.
     recognizing = replace(engine, punc_model="")
     rows = through(rows, RecognizeStage, recognizing, plan.recognize, limits)
-    return through(rows, PunctuateStage, punctuating, plan.punctuate, limits, language, by)
+    return through(
+        rows, PunctuateStage, punctuating, plan.punctuate, limits, language, by,
+        sentences=sentences,
+    )  # fmt: skip
 
 
 def _made(make_engine: MakeEngine, engine: EngineConfig, *, pin: bool) -> Engine:

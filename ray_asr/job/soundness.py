@@ -41,8 +41,19 @@ def are_spans(spans: Any) -> bool:
 
 
 def is_heard(heard: Any) -> bool:
-    """A `Recognition`, in text and times."""
-    return is_text(heard.text) and all(is_text(w.text) and _is_timed(w) for w in heard.words)
+    """A `Recognition`, in texts and times."""
+    texts = (heard.text, heard.language, heard.emotion, *heard.events)
+    return all(map(is_text, texts)) and all(is_text(w.text) and _is_timed(w) for w in heard.words)
+
+
+def are_voices(voices: Any) -> bool:
+    """Embeddings `(N, D)` that can be compared."""
+    return isinstance(voices, np.ndarray) and voices.ndim == 2 and bool(np.isfinite(voices).all())
+
+
+def are_turns(turns: Any) -> bool:
+    """Turns of named speakers."""
+    return are_spans(turns) and all(is_text(turn.speaker) for turn in turns)
 
 
 def _is_timed(timed: Any) -> bool:

@@ -89,6 +89,7 @@ class PunctuateStage(_Stage):
         language: what the `language` column says.
         provenance: what every row says of how it was made.
         isolation: as for the other stages.
+        sentences: whether segments are sentences, and not spans.
     """
 
     def __init__(
@@ -99,9 +100,11 @@ class PunctuateStage(_Stage):
         language: str,
         provenance: Provenance,
         isolation: Isolation | None = None,
+        sentences: bool = False,
     ) -> None:
         super().__init__(make_engine, batch_size_s, limits, isolation)
         self._language = language
+        self._sentences = sentences
         self._provenance = provenance
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
@@ -111,7 +114,7 @@ class PunctuateStage(_Stage):
     def _punctuated(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
         self._steps.punctuate(rows)
-        transcripts = self._steps.transcripts(rows, self._language)
+        transcripts = self._steps.transcripts(rows, self._language, self._sentences)
         precision, batch_size_s = "", 0.0
         if brought.num_rows:
             precision = brought.column(PRECISION)[0].as_py()

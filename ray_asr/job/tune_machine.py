@@ -35,7 +35,8 @@ def hardware_of(cluster: ClusterResources) -> Hardware:
 def models_of(config: Config) -> Models:
     """The models of a configuration."""
     model, revision = model_identity(config.engine)
-    return Models(model, revision, config.engine.vad_model, config.engine.punc_model)
+    engine = config.engine
+    return Models(model, revision, engine.vad_model, engine.punc_model, engine.spk_model)
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ a transcript. Must not know engines or Ray.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,38 @@ import pyarrow.compute as pc
 
 from ray_asr.corpus import rows as columns
 from ray_asr.errors import ErrorCode, RayAsrError, RowError
-from ray_asr.job.alignment import cut_like
+from ray_asr.job.segments import by_sentence, by_span, with_speakers
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
     STATUS_FAILED,
     STATUS_NO_SPEECH,
     STATUS_OK,
     Recognition,
-    Segment,
     Span,
     Transcript,
+    Turn,
     Waveform,
     Word,
 )
 
 SPANS = "_spans"
 HEARD = "_heard"
+TURNS = "_turns"
 DURATION = "_duration_ms"
 _SPAN = pa.struct([("start_ms", pa.int64()), ("end_ms", pa.int64())])
 _WORD = pa.struct([("text", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())])
-_HEARD = pa.struct([("text", pa.string()), ("words", pa.list_(_WORD))])
+_HEARD = pa.struct(
+    [
+        ("text", pa.string()),
+        ("words", pa.list_(_WORD)),
+        ("language", pa.string()),
+        ("emotion", pa.string()),
+        ("events", pa.list_(pa.string())),
+    ]
+)
+_TURN = pa.struct([("start_ms", pa.int64()), ("end_ms", pa.int64()), ("speaker", pa.string())])
 PRECISION = "_precision"
-IN_WORK = (*columns.TRAVELLING, SPANS, HEARD, DURATION, PRECISION)
+IN_WORK = (*columns.TRAVELLING, SPANS, HEARD, TURNS, DURATION, PRECISION)
 
 
 @dataclass(slots=True)
@@ -51,6 +61,7 @@ class Utterance:
         duration_ms: of the audio; of a long recording once it has been decoded.
         spans: where speech was found; None before it was looked for.
         heard: what was recognized, one for each span.
+        turns: who speaks when; none where nobody asked.
         text: the punctuated text of the whole row.
     """
 
@@ -62,6 +73,7 @@ class Utterance:
     duration_ms: int = 0
     spans: list[Span] | None = None
     heard: list[Recognition] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     text: str = ""
 
     def cut(self, span: Span) -> Waveform:
@@ -74,8 +86,13 @@ class Utterance:
         """What was recognized in all spans, before punctuation."""
         return " ".join(heard.text for heard in self.heard if heard.text)
 
-    def transcript(self, language: str) -> Transcript:
-        """The row's outcome."""
+    def transcript(self, language: str, sentences: bool = False) -> Transcript:
+        """The row's outcome.
+
+        Args:
+            language: that the model was told.
+            sentences: whether segments are sentences, and not spans.
+        """
         if self.error is not None:
             return Transcript(
                 self.utterance_id,
@@ -85,23 +102,35 @@ class Utterance:
                 error_code=str(self.error.code),
                 error_message=self.error.message,
             )
+        events = tuple(dict.fromkeys(event for heard in self.heard for event in heard.events))
         if not self.text:
             return Transcript(
-                self.utterance_id, STATUS_NO_SPEECH, duration_ms=self.duration_ms, language=language
+                self.utterance_id,
+                STATUS_NO_SPEECH,
+                duration_ms=self.duration_ms,
+                language=language,
+                audio_events=events,
             )
-        texts = cut_like(self.text, [heard.text for heard in self.heard])
-        segments = tuple(
-            Segment(
-                span.start_ms,
-                span.end_ms,
-                text,
-                tuple(_placed(word, span.start_ms, self.duration_ms) for word in heard.words),
-            )
-            for span, heard, text in zip(self.spans or [], self.heard, texts, strict=True)
-        )
+        cut_up = by_sentence if sentences else by_span
+        segments = cut_up(self.text, self.spans or [], self.heard, self.duration_ms)
         return Transcript(
-            self.utterance_id, STATUS_OK, self.text, segments, self.duration_ms, language
+            self.utterance_id,
+            STATUS_OK,
+            self.text,
+            tuple(with_speakers(segments, self.turns)),
+            self.duration_ms,
+            self._longest("language") or language,
+            emotion=self._longest("emotion"),
+            audio_events=events,
         )
+
+    def _longest(self, name: str) -> str:
+        """What was heard of this kind for the longest time; "" where nothing was."""
+        heard_ms: dict[str, int] = {}
+        for span, heard in zip(self.spans or [], self.heard, strict=True):
+            if heard.text and (value := getattr(heard, name)):
+                heard_ms[value] = heard_ms.get(value, 0) + span.end_ms - span.start_ms
+        return max(heard_ms, key=heard_ms.__getitem__, default="")
 
 
 def cut(waveform: Waveform, span: Span) -> Waveform:
@@ -110,24 +139,11 @@ def cut(waveform: Waveform, span: Span) -> Waveform:
     return waveform[start : span.end_ms * SAMPLE_RATE_HZ // 1000]
 
 
-def _placed(word: Word, start_ms: int, duration_ms: int) -> Word:
-    """A word of a segment on the recording's clock, and inside the recording.
-
-    The last frame of features is padded, so that a model may put a word's end some 60 ms too late,
-    and its first fire may lie a frame and a half before the first frame.
-    """
-    return Word(
-        word.text,
-        min(max(start_ms + word.start_ms, 0), duration_ms),
-        min(max(start_ms + word.end_ms, 0), duration_ms),
-    )
-
-
 def from_table(table: pa.Table) -> list[Utterance]:
     """The rows of an unfolded chunk, as far as an earlier pool has brought them."""
     travelling = [table.column(name) for name in columns.TRAVELLING]
     found = [_utterance(*record) for record in zip(*travelling, strict=True)]
-    for name in (SPANS, HEARD, DURATION):
+    for name in (SPANS, HEARD, TURNS, DURATION):
         if name in table.column_names:
             for utterance, value in zip(found, table.column(name).to_pylist(), strict=True):
                 _take(utterance, name, value)
@@ -153,9 +169,17 @@ def _take(utterance: Utterance, name: str, value: Any) -> None:
         utterance.spans = None if value is None else [Span(**span) for span in value]
     elif name == HEARD:
         utterance.heard = [
-            Recognition(heard["text"], tuple(Word(**word) for word in heard["words"]))
+            Recognition(
+                heard["text"],
+                tuple(Word(**word) for word in heard["words"]),
+                heard["language"],
+                heard["emotion"],
+                tuple(heard["events"]),
+            )
             for heard in value
         ]
+    elif name == TURNS:
+        utterance.turns = [Turn(**turn) for turn in value]
     else:
         utterance.duration_ms = value
 
@@ -172,10 +196,8 @@ def to_table(
         keep_audio: whether the next pool needs waveforms and encoded bytes.
     """
     spans = [None if u.spans is None else [_record(span) for span in u.spans] for u in utterances]
-    heard = [
-        [{"text": h.text, "words": [_record(word) for word in h.words]} for h in u.heard]
-        for u in utterances
-    ]
+    heard = [[_heard_record(recognized) for recognized in u.heard] for u in utterances]
+    turns = [[asdict(turn) for turn in u.turns] for u in utterances]
     errors = [u.error for u in utterances]
     ours: dict[str, Any] = {
         columns.ID: brought.column(columns.ID),
@@ -184,6 +206,7 @@ def to_table(
         columns.ERROR_MESSAGE: pa.array([e.message if e else "" for e in errors], pa.string()),
         SPANS: pa.array(spans, pa.list_(_SPAN)),
         HEARD: pa.array(heard, pa.list_(_HEARD)),
+        TURNS: pa.array(turns, pa.list_(_TURN)),
         DURATION: pa.array([u.duration_ms for u in utterances], pa.int64()),
         PRECISION: pa.array([precision] * len(utterances), pa.string()),
     }
@@ -214,6 +237,16 @@ def marked(row: pa.Table, error: RowError) -> pa.Table:
     }
     kept = {name: row.column(name) for name in row.column_names}
     return pa.table({**kept, **replaced})
+
+
+def _heard_record(heard: Recognition) -> dict[str, Any]:
+    return {
+        "text": heard.text,
+        "words": [_record(word) for word in heard.words],
+        "language": heard.language,
+        "emotion": heard.emotion,
+        "events": list(heard.events),
+    }
 
 
 def _record(span: Span | Word) -> dict[str, Any]:

@@ -22,13 +22,14 @@ from ray_asr.job.batch_size import BatchBounds, BatchSize
 from ray_asr.job.batching import group_by_padded_seconds, scatter
 from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits, LongRecording
-from ray_asr.job.soundness import are_spans, checked, is_heard, is_text
+from ray_asr.job.soundness import are_spans, are_turns, are_voices, checked, is_heard, is_text
 from ray_asr.job.utterance import IN_WORK, PRECISION, Utterance, from_table
 from ray_asr.schema import (
     SAMPLE_RATE_HZ,
     Provenance,
     Recognition,
     Transcript,
+    Voices,
     Waveform,
     transcripts_to_table,
 )
@@ -87,9 +88,33 @@ class Steps:
         waveforms = [row.cut(span) for row in spoken for span in row.spans or []]
         for row, heard in zip(owners, self._recognized(owners, waveforms), strict=True):
             row.heard.append(heard)
+        self._tell_speakers([row for row in spoken if row.error is None and row.joined()])
         for row in rows:
             if row.encoded is not None and row.error is None:
                 self._recognize_long(row)
+
+    def _tell_speakers(self, rows: Sequence[Utterance]) -> None:
+        """Who speaks when, in each of the rows; nothing without a model for that."""
+        speakers = self._engine.speakers()
+        if speakers is None:
+            return
+        numbers = [number for number, row in enumerate(rows) for _ in row.spans or []]
+        waveforms = [row.cut(span) for row in rows for span in row.spans or []]
+        owners = [rows[number] for number in numbers]
+        voices: list[list[Voices]] = [[] for _ in rows]
+        heard = self._each(owners, waveforms, speakers.voices, are_voices)
+        for number, of_span in zip(numbers, heard, strict=True):
+            if of_span is not None:  # else its row has failed
+                voices[number].append(of_span)
+        left = [(row, of_row) for row, of_row in zip(rows, voices, strict=True) if not row.error]
+        told = self._each(
+            [row for row, _ in left],
+            [(row.spans, of_row) for row, of_row in left],
+            lambda items: [speakers.turns(*item) for item in items],
+            are_turns,
+        )
+        for (row, _), turns in zip(left, told, strict=True):
+            row.turns = turns or []
 
     def punctuate(self, rows: Sequence[Utterance]) -> None:
         """The text of every row in which something was recognized."""
@@ -99,11 +124,13 @@ class Steps:
         for row, text, better in zip(heard, texts, punctuated, strict=True):
             row.text = better or text
 
-    def transcripts(self, rows: Sequence[Utterance], language: str) -> list[Transcript]:
+    def transcripts(
+        self, rows: Sequence[Utterance], language: str, sentences: bool
+    ) -> list[Transcript]:
         """Each row's outcome, whatever its parts do to one another when they are put together."""
         outcomes: list[Transcript] = []
         for row in rows:
-            outcome, error = attempted(lambda row=row: [row.transcript(language)])
+            outcome, error = attempted(lambda row=row: [row.transcript(language, sentences)])
             if outcome is None:
                 self._fail(row, error)
             outcomes += outcome or [row.transcript(language)]
@@ -116,9 +143,16 @@ class Steps:
             recording = LongRecording(
                 row, self._engine, 4 * self.batch_size_s, self._limits, self._progress
             )
+            speakers = self._engine.speakers()
+            voices: list[Voices] = []
             for waveforms in recording.segments():
                 row.heard.extend(self._recognized([row] * len(waveforms), waveforms))
+                if speakers is not None and row.error is None:
+                    voices += checked(speakers.voices(waveforms), waveforms, are_voices)
             checked([row.spans], [row], are_spans)
+            if speakers is not None and row.error is None:
+                turns = speakers.turns(row.spans or [], voices)
+                (row.turns,) = checked([turns], [row], are_turns)
             return row.heard
 
         result, error = attempted(all_of_it)
@@ -262,6 +296,7 @@ class TranscribeWorker:
         provenance: what every row says of how it was made.
         limits: how long recordings and their segments may be.
         isolation: the rule by which rows that end the process are given up.
+        sentences: whether segments are sentences, and not spans.
     """
 
     def __init__(
@@ -272,8 +307,10 @@ class TranscribeWorker:
         provenance: Provenance,
         limits: Limits | None = None,
         isolation: Isolation | None = None,
+        sentences: bool = False,
     ) -> None:
         self._language = language
+        self._sentences = sentences
         self._provenance = provenance
         self._isolation = isolation or Isolation()
         self._engine = engine = make_engine()
@@ -299,7 +336,7 @@ class TranscribeWorker:
         self._steps.detect(rows)
         self._steps.recognize(rows)
         self._steps.punctuate(rows)
-        return self._steps.transcripts(rows, self._language)
+        return self._steps.transcripts(rows, self._language, self._sentences)
 
 
 def load_error(engine: Engine, isolation: Isolation) -> RayAsrError | None:

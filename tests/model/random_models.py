@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,31 @@ def _sense_voice(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "ctc_conf": {"dropout_rate": 0.0, "ctc_type": "builtin", "reduce": True,
                      "ignore_nan_grad": True},
     }  # fmt: skip
+
+
+def random_speaker_model(folder: Path, seed: int = 0) -> str:
+    """A folder of a small CAM++, in the form in which its hub has it."""
+    from funasr import AutoModel  # noqa: F401 - registers the classes
+    from funasr.register import tables
+
+    sizes = {
+        "feat_dim": 80, "embedding_size": 48, "growth_rate": 4, "bn_size": 2, "init_channels": 16,
+        "config_str": "batchnorm-relu", "memory_efficient": True, "output_level": "segment",
+    }  # fmt: skip
+    config = {
+        "model": "CAMPPlus", "model_conf": sizes, "frontend": "WavFrontend",
+        "frontend_conf": {"fs": 16000},
+    }  # fmt: skip
+    files = {"init_param": "campplus.bin", "config": "config.yaml"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "configuration.json").write_text(json.dumps({"file_path_metas": files}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = tables.model_classes.get("CAMPPlus")(**sizes)
+        for name, value in model.named_buffers():  # as of a trained model: other than 0 and 1
+            if name.endswith("running_mean"):
+                value.normal_(std=0.2)
+            elif name.endswith("running_var"):
+                value.uniform_(0.5, 1.5)
+    torch.save(model.state_dict(), folder / "campplus.bin")
+    return str(folder)

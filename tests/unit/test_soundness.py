@@ -10,7 +10,7 @@ import pytest
 
 from ray_asr.corpus.rows import fold
 from ray_asr.errors import RowError
-from ray_asr.job import utterance
+from ray_asr.job import segments
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.schema import Recognition, Span, Waveform, Word
@@ -93,6 +93,10 @@ UNSOUND = [
     {"heard": Recognition(NAN)},
     {"heard": Recognition("half a character \ud83d")},
     {"heard": Recognition("a", (Word("a", NAN, 1),))},
+    {"heard": Recognition("a", language=NONE)},
+    {"heard": Recognition("a", emotion="half a character \ud83d")},
+    {"heard": Recognition("a", events=NONE)},
+    {"heard": Recognition("a", events=(3,))},  # type: ignore[arg-type]
     {"heard": Recognition("a", (Word(NONE, 0, 1),))},
     {"text": NAN},
     {"text": 3},
@@ -144,12 +148,12 @@ def test_whatever_a_model_raises_fails_its_row_alone(
 def test_a_row_whose_parts_do_not_fit_together_fails_alone(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = utterance.cut_like
+    ours = segments.cut_like
 
     def broken(text: str, pieces: Sequence[str]) -> list[str]:
         return [] if text == heard(CELLS["bad"]) else ours(text, pieces)
 
-    monkeypatch.setattr(utterance, "cut_like", broken)
+    monkeypatch.setattr(segments, "cut_like", broken)
     only_the_bad_one_failed(run(FakeEngine()))
 
 

@@ -19,6 +19,7 @@ from ray_asr.corpus.resume import JOB_FILE
 from ray_asr.errors import DataError
 from ray_asr.job.findings import Verification
 from ray_asr.job.verify import verify
+from ray_asr.schema import SCHEMA_VERSION
 from tests.outputs import parts, write_inputs, write_output
 
 IDS = {
@@ -340,7 +341,7 @@ def test_what_was_half_written_is_a_note(job: tuple[Path, Path]) -> None:
         (None, "holds no _job.json"),
         ("{", "cannot be read"),
         (json.dumps({"schema_version": 0}), "schema version 0"),
-        (json.dumps({"schema_version": 1}), "does not say how the input was cut"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "does not say how the input was cut"),
     ],
 )
 def test_what_is_not_an_output_is_refused(
