@@ -13,6 +13,7 @@ from ray_asr.config import Config, load_config, with_settings
 from ray_asr.verbs import (
     bench,
     compact,
+    export,
     pack,
     plan,
     predict,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "bench", "compact", "load_config", "pack", "plan", "predict", "retry", "run_demo",
-    "score", "simulate", "transcribe", "tune", "verify",
+    "Config", "bench", "compact", "export", "load_config", "pack", "plan", "predict", "retry",
+    "run_demo", "score", "simulate", "transcribe", "tune", "verify",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ray_asr.job.forecast import ForecastOptions
     from ray_asr.job.retry import RetrySummary
     from ray_asr.job.tune import TuneOptions, TuneResult
+    from ray_asr.results.export import ExportSummary, Format
     from ray_asr.results.score import Score, Unit
 
 
@@ -41,8 +42,8 @@ def run_demo(output: str | None = None, *, address: str | None = None) -> DemoRe
 
 
 def pack(
-    source: str,
-    destination: str,
+    source: str | PathLike[str],
+    destination: str | PathLike[str],
     *,
     shard_mb: float = 512.0,
     row_group_mb: float = 32.0,
@@ -66,8 +67,8 @@ def pack(
     from ray_asr.job.pipeline import connect
 
     return packing.pack(
-        source,
-        destination,
+        fspath(source),
+        fspath(destination),
         shard_mb=shard_mb,
         row_group_mb=row_group_mb,
         connect=partial(connect, address),
@@ -75,7 +76,7 @@ def pack(
 
 
 def plan(
-    source: str | None = None,
+    source: str | PathLike[str] | None = None,
     *,
     config: Config | None = None,
     address: str | None = None,
@@ -102,7 +103,7 @@ def plan(
     from ray_asr.job.dry_run import dry_run
 
     return dry_run(
-        source,
+        None if source is None else fspath(source),
         with_settings(config or Config(), settings),
         address,
         measure=measure,
@@ -112,7 +113,7 @@ def plan(
 
 
 def tune(
-    source: str,
+    source: str | PathLike[str],
     options: TuneOptions | None = None,
     *,
     config: Config | None = None,
@@ -134,7 +135,7 @@ def tune(
     from ray_asr.job.tune import TuneOptions, run_tune
 
     config = with_settings(config or Config(), settings)
-    return run_tune(source, config, options or TuneOptions(), address)
+    return run_tune(fspath(source), config, options or TuneOptions(), address)
 
 
 def bench(options: BenchOptions | None = None, json_file: str | None = None) -> BenchResult:
@@ -153,7 +154,9 @@ def bench(options: BenchOptions | None = None, json_file: str | None = None) -> 
 
 
 def score(
-    output: str, reference: str | None = None, *, by: Sequence[str] = (), unit: Unit = "auto"
+    output: str | PathLike[str],
+    reference: str | PathLike[str] | None = None,
+    *, by: Sequence[str] = (), unit: Unit = "auto"
 ) -> Score:
     """Word and character error rates of a finished run against reference texts.
 
@@ -171,6 +174,67 @@ def score(
     from ray_asr.results import score as scoring
 
     return scoring.score(output, reference, by=by, unit=unit, open_filesystem=open_filesystem)
+
+
+def export(
+    output: str | PathLike[str],
+    destination: str | PathLike[str],
+    format: Format = "jsonl",
+    *,
+    status: Sequence[str] = ("ok",),
+    ids: Sequence[str] = (),
+    language: str = "",
+    source: str | PathLike[str] = "",
+    audio_column: str = "",
+    audio_root: str | PathLike[str] = "",
+    sampling_rate: int = 0,
+    speakers: bool = False,
+    max_line_chars: int = 0,
+    max_lines: int = 2,
+    max_cps: float = 0.0,
+    min_cue_s: float = 0.833,
+    max_cue_s: float = 7.0,
+    gap_s: float = 0.083,
+    overwrite: bool = False,
+) -> ExportSummary:
+    """Write the transcripts of a run in another format.
+
+    Args:
+        output: the folder of the transcripts.
+        destination: a file for jsonl, txt and nemo; a folder for srt, vtt, kaldi, lhotse and hf.
+        format: one of these.
+        status: of the rows to export: ok, no_speech, failed or all.
+        ids: of the rows to export; all where it is empty.
+        language: of the text, where a row does not say it.
+        source: the job's input, where the output does not say where recordings lie.
+        audio_column: of the output or the input, with their paths; "" for `audio_path`.
+        audio_root: a folder or an address that relative paths start from.
+        sampling_rate: of the recordings' files, for lhotse.
+        speakers: say who speaks, in txt, srt and vtt.
+        max_line_chars: in a subtitle; 0 for 42, or 16 where the text is Chinese.
+        max_lines: in a subtitle.
+        max_cps: characters a second in a subtitle; 0 for 17, or 9 where the text is Chinese.
+        min_cue_s: that a subtitle is shown.
+        max_cue_s: that a subtitle is shown.
+        gap_s: between two subtitles.
+        overwrite: replace an export that is there.
+
+    Raises:
+        ConfigError: an option cannot work.
+        DataError: there is nothing to read, or something is at the destination.
+    """
+    from ray_asr.corpus.storage import open_filesystem, whole_file, write_whole
+    from ray_asr.results import export as exporting
+    from ray_asr.results.export_place import Storage
+
+    options = exporting.ExportOptions(
+        statuses=status, ids=ids, language=language, source=fspath(source),
+        audio_column=audio_column, audio_root=fspath(audio_root), sampling_rate=sampling_rate,
+        has_labels=speakers, max_line_chars=max_line_chars, max_lines=max_lines, max_cps=max_cps,
+        min_cue_s=min_cue_s, max_cue_s=max_cue_s, gap_s=gap_s, overwrite=overwrite,
+    )  # fmt: skip
+    storage = Storage(open_filesystem, whole_file, write_whole)
+    return exporting.export(fspath(output), fspath(destination), format, options, storage)
 
 
 def verify(output: str | PathLike[str], source: str | PathLike[str]) -> Verification:
@@ -251,7 +315,7 @@ def simulate(options: SimulationOptions | None = None) -> SimulationResult:
 
 
 def predict(
-    source: str | None = None,
+    source: str | PathLike[str] | None = None,
     options: ForecastOptions | None = None,
     *,
     config: Config | None = None,
@@ -272,4 +336,5 @@ def predict(
     """
     from ray_asr.job.forecast import forecast
 
-    return forecast(source, with_settings(config or Config(), settings), options)
+    job = None if source is None else fspath(source)
+    return forecast(job, with_settings(config or Config(), settings), options)

@@ -1,0 +1,323 @@
+"""The rows of an output that are to be exported, few at a time.
+
+Owns which rows those are, their columns over files that differ, and where each row's recording
+lies. Must not know formats.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ray_asr.errors import ConfigError, DataError
+from ray_asr.redaction import redacted
+from ray_asr.results.columns import OpenFilesystem, ParquetColumns
+from ray_asr.results.disk_table import DiskTable
+from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
+
+ALL = "all"
+STATUSES = (STATUS_OK, STATUS_NO_SPEECH, STATUS_FAILED, ALL)
+AUDIO_PATH = "audio_path"  # where `ray-asr pack` says what a row was read from
+
+_ID = "utterance_id"
+_TEXT_COLUMN = "give the folder that `ray-asr transcribe` wrote its part files to"
+_GIVE_AUDIO = (
+    "name the column with --audio-column, or the job's input, where the paths stand, with --input"
+)
+# A batch is about so large in its file; unpacked it is some times that.
+_BATCH_BYTES = 2**21
+_MOST_ROWS_AT_ONCE = 1024
+_ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of an output.
+
+    Attributes:
+        segments: those that have a text; the whole recording where none has one.
+        audio: where the recording lies; "" where that is not known.
+    """
+
+    utterance_id: str
+    text: str
+    segments: list[dict[str, Any]]
+    duration_ms: int
+    language: str
+    audio: str = ""
+
+
+class ExportRows(ParquetColumns):
+    """Rows of an output by status and id.
+
+    Args:
+        output: folder of part files, a path or an address.
+        statuses: of the rows to export; `ALL` for any.
+        ids: of the rows to export; all where it is empty.
+        open_filesystem: gives the filesystem of `output`, and the path inside it.
+
+    Attributes:
+        output: what was given.
+        taken: rows that were given out.
+        left_out: rows that were not, by their status.
+
+    Raises:
+        DataError: it is no output, or cannot be read.
+        ConfigError: there is no such status.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        statuses: Sequence[str],
+        ids: Sequence[str],
+        open_filesystem: OpenFilesystem,
+    ) -> None:
+        unknown = [status for status in statuses if status not in STATUSES]
+        if unknown or not statuses:
+            raise ConfigError(
+                f"status is {unknown[0] if unknown else 'empty'}: use {', '.join(STATUSES)}."
+            )
+        super().__init__(output, "output", open_filesystem)
+        self.output = output
+        self.require("text", _TEXT_COLUMN)
+        self.require(_ID, _TEXT_COLUMN)
+        self._statuses = None if ALL in statuses else pa.array(statuses, pa.string())
+        self._ids = pa.array(ids, pa.string()) if ids else None
+        self.taken = 0
+        self.left_out: Counter[str] = Counter()
+
+    def count(self) -> int:
+        """All rows of the output, exported or not."""
+        return sum(fragment.metadata.num_rows for fragment in self._fragments)
+
+    def schema(self) -> pa.Schema:
+        """The columns of all files together.
+
+        Raises:
+            DataError: a column has types that cannot be one.
+        """
+        seen: dict[Any, None] = dict.fromkeys(
+            self._schema(fragment).remove_metadata() for fragment in self._fragments
+        )
+        try:
+            return pa.unify_schemas(list(seen), promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"{self._name} has a column of types that cannot be one ({error}); export it as "
+                "jsonl, which takes any."
+            ) from error
+
+    def names(self) -> list[str]:
+        """The names of all columns that a file has, in the order in which they come first."""
+        return list(
+            dict.fromkeys(n for fragment in self._fragments for n in self._schema(fragment).names)
+        )
+
+    def batches_taken(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The chosen rows, some at a time, with those of `columns` that their file has."""
+        for fragment in self._fragments:
+            names = self._schema(fragment).names
+            needed = None if columns is None else {*columns, _ID, "status"}
+            read = [name for name in names if needed is None or name in needed]
+            try:
+                with fragment.filesystem.open_input_file(fragment.path) as source:
+                    file = pq.ParquetFile(source, page_checksum_verification=True)
+                    rows = _rows_at_once(file)
+                    for batch in file.iter_batches(rows, columns=read, use_threads=False):
+                        chosen = self._chosen(batch)
+                        self.taken += chosen.num_rows
+                        if chosen.num_rows:
+                            yield chosen
+            except (pa.ArrowException, OSError) as error:
+                raise self._unreadable(fragment, error) from error
+
+    def rows(self, audio: AudioPaths | None = None) -> Iterator[list[Row]]:
+        """The chosen rows as such, some at a time."""
+        columns = ["text", "segments", "duration_ms", "language"]
+        for batch in self.batches_taken([*columns, *(audio.columns if audio else ())]):
+            yield [
+                Row(
+                    str(values[_ID]),
+                    values["text"] or "",
+                    _spoken(values),
+                    values.get("duration_ms") or 0,
+                    values.get("language") or "",
+                    audio.of(values) if audio else "",
+                )
+                for values in batch.to_pylist()
+            ]
+
+    def _chosen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._ids is not None:
+            ids = pc.cast(batch.column(_ID), pa.string())
+            batch = batch.filter(pc.is_in(ids, value_set=self._ids))
+        if self._statuses is None or "status" not in batch.schema.names:
+            return batch
+        status = pc.fill_null(pc.cast(batch.column("status"), pa.string()), STATUS_OK)
+        is_taken = pc.is_in(status, value_set=self._statuses)
+        self.left_out.update(status.filter(pc.invert(is_taken)).to_pylist())
+        return batch.filter(is_taken)
+
+
+def _rows_at_once(file: pq.ParquetFile) -> int:
+    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    heaviest = max((g.total_byte_size / g.num_rows for g in groups if g.num_rows), default=1.0)
+    return min(max(int(_BATCH_BYTES / max(heaviest, 1.0)), 1), _MOST_ROWS_AT_ONCE)
+
+
+def _spoken(values: dict[str, Any]) -> list[dict[str, Any]]:
+    segments = [
+        segment
+        for segment in values.get("segments") or ()
+        if segment and (segment.get("text") or "").strip()
+    ]
+    text, duration_ms = values["text"] or "", values.get("duration_ms") or 0
+    if segments or not text.strip():
+        return segments
+    return [{"start_ms": 0, "end_ms": duration_ms, "text": text, "words": [], "speaker": ""}]
+
+
+class AudioPaths:
+    """Where the recording of each row lies.
+
+    Args:
+        rows: the output; its own column is taken where it has `column`.
+        column: the name of that column; of the input it may also be one of {bytes, path}.
+        source: the job's input, where paths are looked up by id; "" for none.
+        root: a folder or an address that relative paths start from; "" leaves them as they are.
+        open_filesystem: gives the filesystem of `source`, and the path inside it.
+
+    Attributes:
+        is_known: whether there are paths at all.
+        columns: of the output that are needed to know them.
+
+    Raises:
+        DataError: the input cannot be read, or has no such column.
+    """
+
+    def __init__(
+        self,
+        rows: ExportRows,
+        column: str,
+        source: str,
+        root: str,
+        open_filesystem: OpenFilesystem,
+    ) -> None:
+        self._root = root.rstrip("/") if root != "/" else root
+        self._column = column or AUDIO_PATH
+        self._table: DiskTable | None = None
+        self.columns: tuple[str, ...] = ()
+        if source:
+            self._table = DiskTable()
+            job = _JobInput.of(rows, open_filesystem)
+            for id_, path in _Input(source, open_filesystem).paths(job, column):
+                self._table.add(id_, path)
+        elif self._column in rows.names():
+            self.columns = (self._column,)
+        elif column:
+            rows.require(column, _GIVE_AUDIO)
+        self.is_known = bool(source or self.columns)
+
+    def need(self, form: str) -> None:
+        """Raise DataError where there are none: the format is nothing without them."""
+        if not self.is_known:
+            raise DataError(
+                f"a {form} export names the recordings, and the output does not say where they "
+                f"lie; {_GIVE_AUDIO}."
+            )
+
+    def of(self, values: dict[str, Any]) -> str:
+        """Where a row's recording lies; "" where that is not known."""
+        if self._table is not None:
+            path = self._table.get(str(values[_ID])) or ""
+        else:
+            path = (values.get(self._column) or "") if self.columns else ""
+        path = str(path)
+        if not path or not self._root or _ABSOLUTE.match(path):
+            return path
+        return f"{self._root}/{path.removeprefix('./')}"
+
+    def close(self) -> None:
+        """Let go of the paths that were looked up."""
+        if self._table is not None:
+            self._table.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _JobInput:
+    """Which columns of the input had the ids and the audio."""
+
+    id_column: str = _ID
+    audio_column: str = "audio"
+
+    @classmethod
+    def of(cls, rows: ExportRows, open_filesystem: OpenFilesystem) -> _JobInput:
+        """As the output's `_job.json` says; the usual ones where there is none."""
+        try:
+            filesystem, folder = open_filesystem(rows.output)
+            with filesystem.open_input_stream(f"{folder}/_job.json") as source:
+                record = json.loads(source.read())
+            names = record["input.id_column"], record["input.audio_column"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return cls()
+        return cls(*map(str, names))
+
+
+class _Input(ParquetColumns):
+    """The input of a job, of which the ids and the paths are read, and no audio."""
+
+    def __init__(self, source: str, open_filesystem: OpenFilesystem) -> None:
+        super().__init__(source, "input", open_filesystem)
+
+    def paths(self, job: _JobInput, column: str) -> Iterator[tuple[str, str]]:
+        """Id and path of each row that has both.
+
+        Raises:
+            DataError: no file has such columns.
+        """
+        self.require(job.id_column, "give the input that the output was made of")
+        is_found = False
+        for fragment in self._fragments:
+            leaf = self._leaf(fragment, job, column)
+            if not leaf or job.id_column not in self._schema(fragment).names:
+                continue
+            is_found = True
+            top, _, below = leaf.partition(".")
+            try:
+                with fragment.filesystem.open_input_file(fragment.path) as source:
+                    for batch in pq.ParquetFile(source).iter_batches(
+                        _MOST_ROWS_AT_ONCE, columns=[job.id_column, leaf], use_threads=False
+                    ):
+                        paths = batch.column(top)
+                        paths = pc.struct_field(paths, below) if below else paths
+                        ids = batch.column(job.id_column)
+                        for id_, path in zip(ids.to_pylist(), paths.to_pylist(), strict=True):
+                            if id_ is not None and path:
+                                yield str(id_), str(path)
+            except (pa.ArrowException, OSError) as error:
+                raise self._unreadable(fragment, error) from error
+        if not is_found:
+            raise DataError(
+                f"{self._name} has no column that says where recordings lie; name it with "
+                "--audio-column."
+            )
+
+    def _leaf(self, fragment: Any, job: _JobInput, column: str) -> str:
+        """The first column that has paths, in Parquet's words; "" for none."""
+        schema = self._schema(fragment)
+        for name in [column] if column else [AUDIO_PATH, job.audio_column]:
+            kind = schema.field(name).type if name in schema.names else pa.null()
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+                return name
+            if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+                return f"{name}.path"
+        return ""

@@ -1,0 +1,274 @@
+"""A transcript's text as units that no subtitle breaks, each with its time.
+
+Owns what a unit is (a word with its marks; of Chinese and Japanese a character with them), how wide
+it is on a screen, and when it is said. Must not know subtitles, files or models.
+
+Marks go as line breaking has them in East Asia (kinsoku): no unit begins with a closing mark, a
+small kana or a mark of length, and none ends with an opening one. So no line does.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+# Han, kana, and the wide signs that stand as one: text in them is broken between characters.
+_IDEOGRAPH = re.compile(
+    "[\u3003-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303a\u3041-\u3096\u309d-\u309f\u30a1-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+_NEVER_FIRST = frozenset(
+    "\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087\u308e\u3095\u3096"  # small hiragana
+    "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7\u30ee\u30f5\u30f6"  # small katakana
+    "\u3005\u303b\u309d\u309e\u30fb\u30fc\u30fd\u30fe\uff67\uff68\uff69\uff6a\uff6b\uff6c\uff6d"
+    "\uff6e\uff6f\uff70"
+)
+# Controls, marks that turn the direction of what follows, and what a reader's software may take for
+# an order; the joiners that some scripts need stay.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_WIDE_SHARE = 0.25  # of the letters; one Han character stands for some letters of an alphabet
+_MOST_COMPARED = 4_000  # words of a segment; comparing takes up to the square of that
+
+# Languages by their codes and their names, whose text is mostly in full-width characters.
+_WIDE_LANGUAGES = frozenset(
+    ["zh", "cmn", "yue", "wuu", "ja", "ko", "chinese", "mandarin", "cantonese", "japanese", "korean"]
+)
+
+
+@dataclass(slots=True)
+class Unit:
+    """What no subtitle breaks.
+
+    Attributes:
+        text: a word or a character with its marks.
+        columns: its width; a half-width character is 1, a full-width one 2.
+        has_blank: whether a blank stands before it, where that is not the start of a line.
+        start_ms: when it begins to be said, from the start of the recording.
+        end_ms: when it ends.
+        speaker: who says it; "" where that is not known.
+        turn: the number of the stretch of one speaker that it is in.
+    """
+
+    text: str
+    columns: int
+    has_blank: bool
+    start_ms: int = 0
+    end_ms: int = 0
+    speaker: str = ""
+    turn: int = 0
+
+
+def plain_text(text: str | None) -> str:
+    """Text on one line, without control characters, its blanks collapsed."""
+    return " ".join(_CONTROL.sub(" ", text or "").split())
+
+
+def letters_of(text: str) -> str:
+    """What punctuation and case don't change."""
+    return "".join(c for c in text if c.isalnum()).casefold()
+
+
+def is_wide_text(text: str, language: str = "") -> bool:
+    """Whether lines of `text` are counted in full-width characters.
+
+    Args:
+        text: some of it.
+        language: a hint, as a code or a name; "" to go by the text.
+    """
+    name = re.split(r"[-_ ]", language.strip().lower())[0]
+    if name in _WIDE_LANGUAGES:
+        return True
+    if name and name not in ("auto", "nospeech"):
+        return False
+    letters = [c for c in text if c.isalnum()]
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in letters)
+    return bool(letters) and wide >= _WIDE_SHARE * len(letters)
+
+
+def columns_of(text: str, is_wide: bool) -> int:
+    """The width of `text`: 2 for a full-width character, 1 for another, 0 for a mark on one.
+
+    Characters that fonts have in both widths (quotes, dashes, dots) are full-width in wide text.
+    """
+    return sum(map(_columns, text, [is_wide] * len(text)))
+
+
+def _columns(character: str, is_wide: bool) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("WFA" if is_wide else "WF") else 1
+
+
+def is_ideograph(character: str) -> bool:
+    """Whether a line may end behind it and begin with it, without a blank between."""
+    return bool(_IDEOGRAPH.match(character))
+
+
+def units_of(text: str, is_wide: bool, most_columns: int) -> list[Unit]:
+    """The units of `text`, in order and untimed.
+
+    Args:
+        text: as `plain_text` gives it.
+        is_wide: see `columns_of`.
+        most_columns: of a line; a unit that is wider (scripts that write words without blanks have
+            such) is broken between its characters.
+    """
+    units: list[Unit] = []
+    for piece, has_blank in _with_letters(list(_pieces(text))):
+        columns = columns_of(piece, is_wide)
+        if columns <= most_columns:
+            units.append(Unit(piece, columns, has_blank))
+        else:
+            units += _broken(piece, has_blank, is_wide, most_columns)
+    return units
+
+
+def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+    """Pieces between which a line may be broken, and whether a blank stands before each."""
+    piece, has_blank, blank_next = "", False, False
+    for character in text:
+        if character == " ":
+            blank_next = True
+        elif piece and not (blank_next or _parts(piece, character)):
+            piece += character
+        else:
+            if piece:
+                yield piece, has_blank
+            piece, has_blank, blank_next = character, blank_next, False
+    if piece:
+        yield piece, has_blank
+
+
+def _parts(piece: str, character: str) -> bool:
+    """Whether a line may end with `piece` and the next one begin with `character`."""
+    kind = unicodedata.category(character)
+    if kind[0] == "M" or kind == "Cf" or character in _NEVER_FIRST or _opens(piece[-1]):
+        return False
+    ends_wide = any(map(is_ideograph, piece)) or unicodedata.east_asian_width(piece[-1]) in "WF"
+    if _opens(character) or kind == "Sc":
+        return ends_wide or unicodedata.east_asian_width(character) in "WF"
+    if is_ideograph(character):
+        return True
+    return character.isalnum() and ends_wide and not _is_hangul(piece[-1])
+
+
+def _opens(character: str) -> bool:
+    return unicodedata.category(character) in ("Ps", "Pi")
+
+
+def _is_hangul(character: str) -> bool:
+    return "\u1100" <= character <= "\u11ff" or "\uac00" <= character <= "\ud7ff"
+
+
+def _with_letters(pieces: Sequence[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Pieces of marks alone joined to the one before them, or else to the one behind."""
+    joined: list[tuple[str, bool]] = []
+    for piece, has_blank in pieces:
+        before = joined[-1] if joined else None
+        lone = not any(c.isalnum() for c in piece)
+        if before and (lone or not any(c.isalnum() for c in before[0])):
+            joined[-1] = (f"{before[0]}{' ' if has_blank else ''}{piece}", before[1])
+        else:
+            joined.append((piece, has_blank))
+    return joined
+
+
+def _broken(piece: str, has_blank: bool, is_wide: bool, most_columns: int) -> Iterator[Unit]:
+    """A piece wider than a line in parts that fit, no mark parted from what it stands on."""
+    part, columns = "", 0
+    for character in piece:
+        width = _columns(character, is_wide)
+        joins = unicodedata.category(character)[0] == "M" or part.endswith("\u200d")
+        if part.strip() and columns + width > most_columns and not joins:
+            yield Unit(part.strip(), columns_of(part.strip(), is_wide), has_blank)
+            has_blank, part, columns = part.endswith(" ") or character == " ", "", 0
+        if part or character != " ":
+            part, columns = part + character, columns + width
+    if part.strip():
+        yield Unit(part.strip(), columns_of(part.strip(), is_wide), has_blank)
+
+
+def give_times(
+    units: Sequence[Unit], words: Sequence[dict[str, Any]], start_ms: int, end_ms: int
+) -> None:
+    """Set when each unit of a segment is said.
+
+    By the letters of the timed words, which punctuation leaves as they are; what no word has the
+    letters of (numbers that were written out, a model without times) lies evenly between its
+    neighbours, or in the segment. Times never go back.
+
+    Args:
+        units: of the segment's text, in order.
+        words: the segment's, with `text`, `start_ms`, `end_ms`.
+        start_ms: of the segment.
+        end_ms: of the segment.
+    """
+    letters = [letters_of(unit.text) for unit in units]
+    times = _letter_times(letters, words)
+    _fill(times, start_ms, max(end_ms, start_ms))
+    position, last_start, last_end = 0, start_ms, start_ms
+    for unit, own in zip(units, letters, strict=True):
+        if own:
+            last_start = max(last_start, times[position][0])
+            last_end = max(last_start, times[position + len(own) - 1][1])
+            position += len(own)
+        else:
+            last_start = last_end
+        unit.start_ms, unit.end_ms = last_start, last_end
+
+
+def _letter_times(letters: list[str], words: Sequence[dict[str, Any]]) -> list[Any]:
+    """`(start_ms, end_ms)` of each letter of the units, None where no word has it."""
+    own = [letters_of(word["text"] or "") for word in words]
+    spread = [
+        (
+            word["start_ms"] + (word["end_ms"] - word["start_ms"]) * number // len(text),
+            word["start_ms"] + (word["end_ms"] - word["start_ms"]) * (number + 1) // len(text),
+        )
+        for word, text in zip(words, own, strict=True)
+        for number in range(len(text))
+    ]
+    if "".join(own) == "".join(letters):
+        return list(spread)
+    times: list[Any] = [None] * sum(map(len, letters))
+    if max(len(own), len(letters)) > _MOST_COMPARED:
+        return times
+    unit_at, word_at = _starts(letters), _starts(own)
+    for here, there, size in SequenceMatcher(None, letters, own, False).get_matching_blocks():
+        first, count = unit_at[here], unit_at[here + size] - unit_at[here]
+        times[first : first + count] = spread[word_at[there] : word_at[there] + count]
+    return times
+
+
+def _starts(texts: Sequence[str]) -> list[int]:
+    """How many letters stand before each text, and at last how many there are."""
+    starts = [0]
+    for text in texts:
+        starts.append(starts[-1] + len(text))
+    return starts
+
+
+def _fill(times: list[Any], start_ms: int, end_ms: int) -> None:
+    """Give the letters without a time one, evenly between those that have one."""
+    position = 0
+    while position < len(times):
+        if times[position] is not None:
+            position += 1
+            continue
+        stop = position
+        while stop < len(times) and times[stop] is None:
+            stop += 1
+        first = times[position - 1][1] if position else start_ms
+        last = max(times[stop][0] if stop < len(times) else end_ms, first)
+        for number in range(stop - position):
+            times[position + number] = (
+                first + (last - first) * number // (stop - position),
+                first + (last - first) * (number + 1) // (stop - position),
+            )
+        position = stop
