@@ -47,10 +47,11 @@ def main() -> None:
         log_to_driver=False,
         _temp_dir=spec["ray_folder"],
     )
-    task = ray.remote(num_cpus=1)(started)
-    ray.get([task.remote(1.0) for _ in range(max(2, spec["cores"]))])
     context = DataContext.get_current()
     context.enable_progress_bars = False
+    ray.data.range(1).materialize()  # starts the actors that Ray Data keeps its books with
+    task = ray.remote(num_cpus=1)(started)
+    ray.get([task.remote(1.0) for _ in range(max(2, spec["cores"]))])
     context.wait_for_min_actors_s = 1800  # the clock starts when all models are loaded
     output = Path(spec["work"], "transcripts")
     (

@@ -119,8 +119,12 @@ def _imported(seconds: float) -> int:
 
 
 def _connect(spec: dict[str, Any]) -> None:
-    """A Ray with its task processes started: like loading models, that is not on the clock."""
+    """A Ray with its processes started: like loading models, that is not on the clock.
+
+    Task processes, and with a dataset of nothing the actors that Ray Data has for its own books.
+    """
     connect("local", _temp_dir=spec["ray_folder"])
+    ray.data.range(1).materialize()
     task = ray.remote(num_cpus=1)(_imported)
     count = int(ray.cluster_resources()["CPU"])
     ray.get([task.remote(_TASK_START_S) for _ in range(count)])

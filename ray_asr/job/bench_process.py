@@ -22,8 +22,11 @@ from typing import Any
 
 import psutil
 
-_SAMPLE_S = 0.25
-_MEMORY_EVERY = 6  # samples: reading the page tables of large processes takes milliseconds
+# Looking takes CPU time of the case's own machine, and the more the more processes the case has:
+# the longer a run is, the rarer it is. A moment is known to a hundredth of the run, within bounds.
+_LEAST_SAMPLE_S, _MOST_SAMPLE_S = 0.25, 2.0
+# Reading the page tables of large processes takes milliseconds each, and stops what they allocate.
+_LEAST_MEMORY_S, _MEMORY_SHARE = 1.5, 0.05
 _LAST_WORDS = 300
 # Set by a caller's shell, they would decide for every case alike.
 _THREAD_VARIABLES = (
@@ -75,8 +78,10 @@ class _Watch:
         self.times.append(time.time())
         self.cpu_s.append(sum(self._known.values()))
         self.gpu_percents.append(self._gpu() if self._gpu else None)
-        if len(self.times) % _MEMORY_EVERY == 1:
-            self._memory.append((self.times[-1], sum(_memory(process) for process in alive)))
+        now = self.times[-1]
+        rest_s = max(_LEAST_MEMORY_S, _MEMORY_SHARE * (now - self.times[0]))
+        if not self._memory or now - self._memory[-1][0] >= rest_s:
+            self._memory.append((now, sum(_memory(process) for process in alive)))
 
     def alive(self) -> list[psutil.Process]:
         try:
@@ -175,11 +180,13 @@ def run_case(
             stdin=subprocess.DEVNULL,
         )
         watch = _Watch(psutil.Process(process.pid))
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        deadline = began + timeout_s
         try:
             watch.sample()
             while process.poll() is None and time.monotonic() < deadline:
-                time.sleep(_SAMPLE_S)
+                so_far = time.monotonic() - began
+                time.sleep(min(max(_LEAST_SAMPLE_S, so_far / 100), _MOST_SAMPLE_S))
                 watch.sample()
             late = process.poll() is None
         finally:
