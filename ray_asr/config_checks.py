@@ -110,6 +110,11 @@ def check_settings(
         "engine.spk_model=cam++ too.",
     )
     _require(
+        not (engine.use_itn and engine.punc_model),
+        "engine.use_itn has the model write marks itself, and engine.punc_model would set them "
+        'again: set engine.punc_model="" too.',
+    )
+    _require(
         input.max_duration_s > 0,
         f"input.max_duration_s is {input.max_duration_s}: use a time above 0 seconds.",
     )

@@ -40,7 +40,6 @@ OTHER: dict[str, Any] = {
     "engine.model_revision": "v2.0.4",
     "engine.language": "en",
     "engine.hotword": "ray",
-    "engine.use_itn": True,
     "engine.sentence_timestamp": True,
     "engine.max_single_segment_time": 15_000,
     "engine.precision": "int8",
@@ -66,7 +65,10 @@ OTHER: dict[str, Any] = {
 }
 TOGETHER = {"engine.device": "cuda", "job.num_gpus": 0.5}
 # A setting that wants another, which changes texts too.
-WITH_ANOTHER = {"engine.preset_spk_num": {"engine.spk_model": "cam++", "engine.preset_spk_num": 2}}
+WITH_ANOTHER = {
+    "engine.preset_spk_num": {"engine.spk_model": "cam++", "engine.preset_spk_num": 2},
+    "engine.use_itn": {"engine.use_itn": True, "engine.punc_model": ""},
+}
 
 
 def changed(name: str) -> dict[str, Any]:
@@ -254,6 +256,11 @@ def test_a_number_of_speakers_is_one_that_can_be_told_apart(count: int) -> None:
 def test_a_number_of_speakers_wants_a_model_that_tells_them_apart() -> None:
     with pytest.raises(ConfigError, match=r"engine\.spk_model=cam\+\+"):
         with_settings(Config(), {"preset_spk_num": 2})
+
+
+def test_marks_are_not_set_twice() -> None:
+    with pytest.raises(ConfigError, match=r'set engine\.punc_model="" too'):
+        with_settings(Config(), {"use_itn": True})
 
 
 # --- FunASR options
