@@ -49,6 +49,11 @@ SAMPLES_SCHEMA = pa.schema(
         ("in_flight", pa.int64()),
         ("rows", pa.int64()),
         ("audio_s", pa.float64()),
+        ("left_s", pa.float64()),
+        ("batch_size_s", pa.float64()),
+        ("padded_s", pa.float64()),
+        ("speech_s", pa.float64()),
+        ("work_s", pa.float64()),
     ]
 )
 # Of a node, of its parts, and of the run; what each means stands in `sampling.Sample` and `Run`.
@@ -61,7 +66,10 @@ PART_GAUGES = {
     "group_cpu_percent": ("core_groups", "group", "cpu_percent"),
     "actor_busy_share": ("actors_busy", "actor", "busy_share"),
 }
-RUN_GAUGES = ("running", "loading", "queued", "in_flight", "rows", "audio_s")
+RUN_GAUGES = (
+    "running", "loading", "queued", "in_flight", "rows", "audio_s", "left_s", "batch_size_s",
+    "padded_s", "speech_s", "work_s",
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +85,11 @@ class Run:
         in_flight: chunks that its actors have.
         rows: delivered so far.
         audio_s: delivered so far, in seconds of audio.
+        left_s: until the end, at the pace so far, in seconds; None before the first row.
+        batch_size_s: padded seconds of a batch, as the last chunk had it; 0 before.
+        padded_s: computed so far, segments as long as their batch made them, in seconds.
+        speech_s: of these, what was speech, in seconds.
+        work_s: that actors have worked on what was delivered, in seconds.
     """
 
     running: int = 0
@@ -85,6 +98,11 @@ class Run:
     in_flight: int = 0
     rows: int = 0
     audio_s: float = 0.0
+    left_s: float | None = None
+    batch_size_s: float = 0.0
+    padded_s: float = 0.0
+    speech_s: float = 0.0
+    work_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,10 @@ class Monitor:
         for sampler in self._samplers.values():
             ray.kill(sampler)
         self._samplers.clear()
+
+    def time_s(self) -> float:
+        """Since it was made: the time of its samples."""
+        return time.monotonic() - self._started
 
     def latest(self) -> Latest:
         """The cluster now: means of CPU and GPU, the fullest memory."""
@@ -236,7 +258,8 @@ class Monitor:
             if of_node[name] is not None:
                 self._gauges[name].set(of_node[name], tags={"node": node})
         for name in RUN_GAUGES:
-            self._gauges[name].set(of_run[name])
+            if of_run[name] is not None:
+                self._gauges[name].set(of_run[name])
         for name, (column, part, figure) in PART_GAUGES.items():
             figures = {one[part]: one[figure] for one in of_node[column]}
             gone = self._parts.get((node, name), set()) - figures.keys()

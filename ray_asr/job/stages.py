@@ -13,6 +13,7 @@ import pyarrow as pa
 from ray_asr.corpus import rows as columns
 from ray_asr.engine.protocol import Engine
 from ray_asr.job.batch_size import BatchBounds
+from ray_asr.job.chunk_work import of_column
 from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.utterance import PRECISION, from_table, to_table
@@ -68,7 +69,9 @@ class RecognizeStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded rows with spans in; the same with what was recognized out."""
-        yield columns.fold(self._each(chunk, self._recognized))
+        work = self._steps.work
+        rows = work.timed(lambda: self._each(chunk, self._recognized))
+        yield columns.fold(work.in_column(rows))
 
     def _recognized(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
@@ -109,7 +112,8 @@ class PunctuateStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded recognized rows in; transcripts out, in order, with what the rows brought."""
-        yield self._each(chunk, self._punctuated)
+        work = of_column(columns.unfold(chunk))
+        yield work.in_metadata(self._each(chunk, self._punctuated))
 
     def _punctuated(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)

@@ -22,6 +22,7 @@ from ray_asr.control.policy import PolicyOptions, ScalingPolicy
 from ray_asr.control.pool_control import Policy, PoolControl, Seen
 from ray_asr.control.ray_adapter import install, remove
 from ray_asr.control.signals import Decision, Signals
+from ray_asr.job.chunk_work import ChunkSums
 from ray_asr.job.cluster import cluster_resources, model_footprint
 from ray_asr.job.tune_machine import hardware_of, models_of
 
@@ -117,6 +118,7 @@ class Steering:
         self._rows_total = rows_total
         self._split = plan.split
         self._rows, self._audio_s = 0, 0.0
+        self._pool_began_s = 0.0
 
     @contextlib.contextmanager
     def of(self, context: Any) -> Iterator[None]:
@@ -144,11 +146,18 @@ class Steering:
         """Steer every execution of a dataset with this context, as long as this process lives."""
         install(context, self.control)
 
-    def delivered(self, rows: int, audio_ms: int) -> None:
-        """What has come out so far."""
+    def delivered(self, rows: int, audio_ms: int, chunks: ChunkSums | None = None) -> None:
+        """What has come out so far, and what the work on it took."""
         self._rows, self._audio_s = rows, audio_ms / 1000
-        if self.monitor is not None:
-            self.monitor.run.rows, self.monitor.run.audio_s = rows, self._audio_s
+        if self.monitor is None:
+            return
+        run = self.monitor.run
+        run.rows, run.audio_s = rows, self._audio_s
+        if rows and self._rows_total:
+            run.left_s = self.monitor.time_s() * max(0, self._rows_total - rows) / rows
+        if chunks is not None:
+            total, run.batch_size_s = chunks.total, chunks.batch_size_s
+            run.padded_s, run.speech_s, run.work_s = total.padded_s, total.speech_s, total.work_s
 
     def said(self) -> str:
         """What the monitor knows, for the progress line: actors, machines, chunks that wait."""
@@ -190,6 +199,8 @@ class Steering:
 
     def _tell(self, signals: Signals) -> None:
         if self.monitor is not None:
+            # The pool counts from when it is first looked at, the samples from a little earlier.
+            self._pool_began_s = self.monitor.time_s() - signals.time_s
             run = self.monitor.run
             run.running, run.loading = signals.running, signals.pending
             run.queued, run.in_flight = signals.queued, signals.in_flight
@@ -203,10 +214,10 @@ class Steering:
         return None if self.monitor is None else self.monitor.table()
 
     def record(self) -> list[dict[str, Any]]:
-        """Every change of the target or of the pool, with its reason."""
+        """Every change of the target or of the pool, with its reason, by the time of samples."""
         return [
             {
-                "time_s": round(moment.time_s, 2),
+                "time_s": round(self._pool_began_s + moment.time_s, 2),
                 "target": moment.target,
                 "running": moment.running,
                 "loading": moment.pending,
