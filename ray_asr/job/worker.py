@@ -20,6 +20,7 @@ from ray_asr.engine.protocol import Engine
 from ray_asr.errors import BatchTooLargeError, EngineFatalError, ErrorCode, RayAsrError, RowError
 from ray_asr.job.batch_size import BatchBounds, BatchSize
 from ray_asr.job.batching import group_by_padded_seconds, scatter
+from ray_asr.job.chunk_work import WORK, Work
 from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits, LongRecording
 from ray_asr.job.soundness import are_spans, are_turns, are_voices, checked, is_heard, is_text
@@ -65,6 +66,7 @@ class Steps:
         self._limits = limits
         self._progress = progress
         self._size = BatchSize(batch_size_s)
+        self.work = Work()
         self._broken = 0
 
     @property
@@ -167,6 +169,7 @@ class Steps:
     ) -> list[Recognition]:
         durations_s = [len(waveform) / SAMPLE_RATE_HZ for waveform in waveforms]
         groups = group_by_padded_seconds(durations_s, self._size.current_s)
+        self.work.batches(durations_s, groups)
         batches = [[waveforms[i] for i in group] for group in groups]
         started = time.monotonic()
         broken = self._broken
@@ -323,7 +326,9 @@ class TranscribeWorker:
         """Folded rows in; the same rows as transcripts out, in order, with what they brought."""
         if self._load_error is not None:
             raise self._load_error
-        yield self._isolation.chunk(columns.unfold(chunk), self._transcribed)
+        rows, work = columns.unfold(chunk), self._steps.work
+        table = work.timed(lambda: self._isolation.chunk(rows, self._transcribed))
+        yield work.in_metadata(table)
 
     def _transcribed(self, rows: pa.Table) -> pa.Table:
         transcripts = self.transcribe(rows)
@@ -363,7 +368,7 @@ def transcribed(
     """
     table = transcripts_to_table(transcripts, provenance)
     for name in brought.column_names:
-        if name not in (*IN_WORK, BATCH_SIZE):
+        if name not in (*IN_WORK, BATCH_SIZE, WORK):
             table = table.append_column(brought.field(name), brought.column(name))
     return table.replace_schema_metadata({PRECISION: precision, BATCH_SIZE: f"{batch_size_s:g}"})
 
