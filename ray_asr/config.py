@@ -90,7 +90,7 @@ def resolve_name(name: str) -> tuple[str, str]:
     known = [*_SECTION_OF_LEAF, *(f"{s}.{leaf}" for leaf, s in _SECTION_OF_LEAF.items())]
     near = difflib.get_close_matches(name, known, 1)
     hint = (
-        f'; did you mean "{near[0]}"?' if near else f": the settings are {', '.join(known[:20])}."
+        f'; did you mean "{near[0]}"?' if near else f": the settings are {', '.join(known[:30])}."
     )
     raise ConfigError(f'there is no setting "{name}"{hint}')
 

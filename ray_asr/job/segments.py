@@ -65,13 +65,16 @@ def by_sentence(
     if not any(marked):
         return whole
     sentences: list[Segment] = []
-    first = 0
+    first, ended = 0, False
     for index, unit in enumerate(units):
-        is_last = index + 1 == len(units)
-        if marked[index] or unit.alone or is_last or units[index + 1].alone:
-            said = text[places[first][0] : places[index][1]].strip()
-            sentences.append(_sentence(said, units[first : index + 1]))
-            first = index + 1
+        ended = ended or marked[index] or unit.alone
+        following = units[index + 1] if index + 1 < len(units) else None
+        # What has no letters (%) stands with the word before it, whatever marks are between them.
+        if following and not following.alone and not (ended and letters_of(following.text)):
+            continue
+        said = text[places[first][0] : places[index][1]].strip()
+        sentences.append(_sentence(said, units[first : index + 1]))
+        first, ended = index + 1, False
     return sentences
 
 
