@@ -11,6 +11,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from ray_asr.config import Config, with_settings
+from ray_asr.verbs_results import score as score
 
 if TYPE_CHECKING:
     from ray_asr.control.plan_text import PlanReport
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from ray_asr.job.demo import DemoResult
     from ray_asr.job.findings import Verification
     from ray_asr.job.forecast import ForecastOptions
+    from ray_asr.job.reporting import WrittenReport
     from ray_asr.job.retry import RetrySummary
     from ray_asr.job.tune import TuneOptions, TuneResult
     from ray_asr.results.export import ExportSummary, Format
-    from ray_asr.results.score import Score, Unit
 
 
 def run_demo(output: str | None = None, *, address: str | None = None) -> DemoResult:
@@ -153,29 +154,6 @@ def bench(options: BenchOptions | None = None, json_file: str | None = None) -> 
     return run_bench(options or BenchOptions(), json_file)
 
 
-def score(
-    output: str | PathLike[str],
-    reference: str | PathLike[str] | None = None,
-    *, by: Sequence[str] = (), unit: Unit = "auto"
-) -> Score:
-    """Word and character error rates of a finished run against reference texts.
-
-    Args:
-        output: the folder of the transcripts.
-        reference: Parquet with `utterance_id` and `reference_text`; None: they are in the output.
-        by: columns of the output whose values are also scored alone.
-        unit: `auto`, `word` or `char`.
-
-    Raises:
-        ConfigError: the unit is unknown.
-        DataError: there is nothing to read or to compare with.
-    """
-    from ray_asr.corpus.storage import open_filesystem
-    from ray_asr.results import score as scoring
-
-    return scoring.score(output, reference, by=by, unit=unit, open_filesystem=open_filesystem)
-
-
 def export(
     output: str | PathLike[str],
     destination: str | PathLike[str],
@@ -235,6 +213,43 @@ def export(
     )  # fmt: skip
     storage = Storage(open_filesystem, whole_file, write_whole)
     return exporting.export(fspath(output), fspath(destination), format, options, storage)
+
+
+def report(
+    output: str | PathLike[str],
+    *,
+    run: str = "",
+    out: str | PathLike[str] = "",
+    source: str | PathLike[str] = "",
+    price_per_cpu_hour: float | None = None,
+    price_per_gpu_hour: float | None = None,
+    baseline: str | PathLike[str] = "",
+    bench: str | PathLike[str] = "",
+) -> WrittenReport:
+    """Write one HTML page about a run, complete in itself.
+
+    Args:
+        output: the folder of the transcripts.
+        run: the run's id; "" for the newest that did something.
+        out: the file to write; "" for `report.html` in the run's folder.
+        source: the input, for players beside transcripts; "" for the recorded one, where it is
+            at hand.
+        price_per_cpu_hour: of one core, in any currency.
+        price_per_gpu_hour: of one GPU.
+        baseline: a file of `tune`; "" for the one that the run had.
+        bench: a file that `ray-asr bench --json` wrote.
+
+    Raises:
+        ConfigError: there is no such run, or a file of it cannot be read.
+        DataError: the output cannot be read, or the page not be written.
+    """
+    from ray_asr.job.reporting import ReportOptions, write_report
+
+    options = ReportOptions(
+        run, fspath(out), fspath(source), price_per_cpu_hour, price_per_gpu_hour,
+        fspath(baseline), fspath(bench),
+    )  # fmt: skip
+    return write_report(fspath(output), options)
 
 
 def verify(output: str | PathLike[str], source: str | PathLike[str]) -> Verification:

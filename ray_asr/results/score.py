@@ -1,111 +1,66 @@
 """Word and character error rates of a finished run against reference texts.
 
-Owns reading transcripts for scoring, what counts as a word, and the counting; alignments are
-jiwer's. Must not know Ray or the engine.
-
-Every reference counts. A row that is `failed` or `no_speech` has said nothing, so its reference
-counts as deletions, and so does a row of a separate reference file that the run has no transcript
-of. A reference of "" counts whatever was recognized as insertions; one that is null leaves its row
-unscored.
+Owns the score and the order in which it comes about. Must not know Ray or the engine, nor how it is
+shown.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
-import jiwer
+import numpy as np
 
+from ray_asr.blocks import Block
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.redaction import redacted
-from ray_asr.results.columns import OpenFilesystem, ParquetColumns, by_pyarrow
-from ray_asr.results.normalize import Unit, normalize, words
-from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
+from ray_asr.results.bootstrap import Bootstrap, Interval, name_keys, row_keys
+from ray_asr.results.by_id import GIVE_REFERENCE, References
+from ray_asr.results.columns import OpenFilesystem, by_pyarrow
+from ray_asr.results.comparison import Comparison, Rival
+from ray_asr.results.counts import ErrorCounts
+from ray_asr.results.mistakes import MOST_WORST, Confusions, Mistakes, WorstRow
+from ray_asr.results.normalize import BASIC, Unit, Wording, normalize, steps_of
+from ray_asr.results.replacements import read_replacements
+from ray_asr.results.score_details import NewFile, details_file
+from ray_asr.results.score_rows import NO_TRANSCRIPT, NO_VALUE, OutputRows, Row, RowCounter
+from ray_asr.results.score_table import score_blocks
+from ray_asr.results.tally import GroupScore, Tally
+from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH
+from ray_asr.shown import Shown
 
-NO_VALUE = "(none)"
-NO_TRANSCRIPT = "(no transcript)"
-_ID, _TEXT, _STATUS, _REFERENCE = "utterance_id", "text", "status", "reference_text"
-_GIVE_REFERENCE = f"give a Parquet file with {_ID} and {_REFERENCE} as the reference"
-_BATCH_ROWS = 512
+__all__ = ["ErrorCounts", "GroupScore", "Score", "Unit", "normalize", "score"]
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorCounts:
-    """Counts of an alignment, in words or in characters."""
-
-    hits: int = 0
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def reference_units(self) -> int:
-        """Words or characters in the references."""
-        return self.hits + self.substitutions + self.deletions
-
-    @property
-    def rate(self) -> float:
-        """Errors for each unit of the references (1.0 is 100 %); NaN where they have none."""
-        return self.errors / self.reference_units if self.reference_units else math.nan
-
-    def __add__(self, other: ErrorCounts) -> ErrorCounts:
-        return ErrorCounts(
-            self.hits + other.hits,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-        )
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The counts for JSON, which has no NaN: `rate` is None where there is none."""
-        return {
-            "rate": None if math.isnan(self.rate) else self.rate,
-            "errors": self.errors,
-            "reference_units": self.reference_units,
-            "hits": self.hits,
-            "substitutions": self.substitutions,
-            "deletions": self.deletions,
-            "insertions": self.insertions,
-        }
+_MOST_CONFUSIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class GroupScore:
-    """Error counts of some scored rows."""
-
-    rows: int = 0
-    wer: ErrorCounts = ErrorCounts()
-    cer: ErrorCounts = ErrorCounts()
-
-    def __add__(self, other: GroupScore) -> GroupScore:
-        return GroupScore(self.rows + other.rows, self.wer + other.wer, self.cer + other.cer)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The group for JSON."""
-        return {"rows": self.rows, "wer": self.wer.to_dict(), "cer": self.cer.to_dict()}
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Shown):
     """What a run reached.
 
     Attributes:
-        wer: word errors of all scored rows.
-        cer: character errors of all scored rows; blanks don't count as characters.
+        wer: errors of all scored rows, in words; what a word is hangs on `unit`.
+        cer: errors in characters; blanks don't count as characters.
         groups: column → value → the rows that have that value in that column.
         rows_scored: rows with a reference, those without a transcript included.
         rows_unscored: rows of the run whose reference is null or not in the reference file.
         rows_failed: rows of the run that failed, scored or not.
         rows_no_speech: rows of the run in which no speech was found, scored or not.
         rows_missing: rows of the reference file that the run has no row for.
+        rows_wrong: scored rows with an error in a word.
+        rows_in_pieces: scored rows so long that their errors may be fewer than counted.
+        metric: what `wer` is by the references: WER where all words stand between blanks, CER where
+            all are single characters, MER (mixed) where some are.
+        unit: `auto`, `word` or `char`.
+        normalization: what was done to both texts first, in order.
+        replacements: how many words were replaced by others.
+        bootstrap: how the intervals were found.
+        wer_interval: of the rate of `wer`; None where none was asked for or can be said.
+        cer_interval: of that of `cer`.
+        confusions: the most frequent mistakes.
+        worst: the rows with most errors.
+        comparison: with another output.
     """
 
     wer: ErrorCounts
@@ -116,132 +71,56 @@ class Score:
     rows_failed: int = 0
     rows_no_speech: int = 0
     rows_missing: int = 0
+    rows_wrong: int = 0
+    rows_in_pieces: int = 0
+    metric: str = "WER"
+    unit: Unit = "auto"
+    normalization: tuple[str, ...] = BASIC
+    replacements: int = 0
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    wer_interval: Interval | None = None
+    cer_interval: Interval | None = None
+    confusions: Confusions = field(default_factory=Confusions)
+    worst: tuple[WorstRow, ...] = ()
+    comparison: Comparison | None = None
 
-    def table(self) -> str:
-        """The score for a terminal: a line for all rows, then one for each group."""
-        lines = {"all": GroupScore(self.rows_scored, self.wer, self.cer)}
-        for column, values in self.groups.items():
-            lines.update({f"{column}={value}": group for value, group in values.items()})
-        width = max(map(len, lines))
-        header = (
-            f"{'':{width}} {'rows':>8} {'WER':>8} {'words':>9} {'sub':>7} {'del':>7} {'ins':>7}"
+    @property
+    def total(self) -> GroupScore:
+        """All scored rows."""
+        return GroupScore(
+            self.rows_scored, self.wer, self.cer, self.wer_interval, self.cer_interval
         )
-        shown = [f"{header} {'CER':>8} {'chars':>9}"]
-        for name, group in lines.items():
-            wer, cer = group.wer, group.cer
-            shown.append(
-                f"{name:{width}} {group.rows:8,} {_percent(wer)} {wer.reference_units:9,}"
-                f" {wer.substitutions:7,} {wer.deletions:7,} {wer.insertions:7,}"
-                f" {_percent(cer)} {cer.reference_units:9,}"
-            )
-        shown.append(
-            f"unscored {self.rows_unscored:,}, failed {self.rows_failed:,}, "
-            f"no speech {self.rows_no_speech:,}, without a transcript {self.rows_missing:,}"
-            " (references of the last three count as deletions)"
-        )
-        return "\n".join(shown)
+
+    def blocks(self) -> list[Block]:
+        """A line for all rows and one for each group, what they mean, and what went wrong."""
+        return score_blocks(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The score for JSON."""
+        total = self.total.to_dict()
         return {
+            "metric": self.metric,
+            "unit": self.unit,
+            "normalization": list(self.normalization),
+            "replacements": self.replacements,
             "rows_scored": self.rows_scored,
             "rows_unscored": self.rows_unscored,
             "rows_failed": self.rows_failed,
             "rows_no_speech": self.rows_no_speech,
             "rows_missing": self.rows_missing,
-            "wer": self.wer.to_dict(),
-            "cer": self.cer.to_dict(),
+            "rows_wrong": self.rows_wrong,
+            "rows_in_pieces": self.rows_in_pieces,
+            "bootstrap": self.bootstrap.to_dict(),
+            "wer": total["wer"],
+            "cer": total["cer"],
             "groups": {
                 column: {value: group.to_dict() for value, group in values.items()}
                 for column, values in self.groups.items()
             },
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            "confusions": self.confusions.to_dict(),
+            "worst": [row.to_dict() for row in self.worst],
         }
-
-
-def _percent(counts: ErrorCounts) -> str:
-    return f"{'-':>8}" if math.isnan(counts.rate) else f"{100 * counts.rate:6.2f} %"
-
-
-def _count(references: list[list[str]], hypotheses: list[list[str]]) -> list[ErrorCounts]:
-    """Error counts of each pair, by jiwer's alignments."""
-    output = jiwer.process_words(
-        [" ".join(units) for units in references], [" ".join(units) for units in hypotheses]
-    )
-    counted: list[ErrorCounts] = []
-    for chunks in output.alignments:
-        counts = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
-        for chunk in chunks:
-            counts[chunk.type] += max(
-                chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-            )
-        counted.append(ErrorCounts(*counts.values()))
-    return counted
-
-
-def _score_pairs(pairs: list[tuple[str, str]], unit: Unit) -> list[GroupScore]:
-    """One score for each (reference, recognized text)."""
-    if not pairs:
-        return []
-    normal = [(normalize(reference), normalize(text)) for reference, text in pairs]
-    wer = _count([words(r, unit) for r, _ in normal], [words(t, unit) for _, t in normal])
-    cer = _count([words(r, "char") for r, _ in normal], [words(t, "char") for _, t in normal])
-    return [GroupScore(1, *counts) for counts in zip(wer, cer, strict=True)]
-
-
-class _Tally:
-    """Adds up scored rows, overall and by the values of columns."""
-
-    def __init__(self, by: Sequence[str]) -> None:
-        self.total = GroupScore()
-        self.groups: dict[str, dict[str, GroupScore]] = {column: {} for column in by}
-
-    def add(self, rows: list[tuple[str, str, list[str]]], unit: Unit) -> None:
-        """Score rows of (reference, recognized text, the value in each group column)."""
-        pairs = [(reference, text) for reference, text, _ in rows]
-        for scored, (_, _, values) in zip(_score_pairs(pairs, unit), rows, strict=True):
-            self.total += scored
-            for group, value in zip(self.groups.values(), values, strict=True):
-                group[value] = group.get(value, GroupScore()) + scored
-
-
-class _References:
-    """The texts of a separate reference file by id, each to be asked for once."""
-
-    def __init__(self, where: str, open_filesystem: OpenFilesystem) -> None:
-        columns = ParquetColumns(where, "reference", open_filesystem)
-        for column in (_ID, _REFERENCE):
-            columns.require(column, _GIVE_REFERENCE)
-        self._where = where
-        self._texts: dict[str, str | None] = {}
-        self._taken: set[str] = set()
-        for rows in columns.batches([_ID, _REFERENCE], _BATCH_ROWS):
-            for id_, text in rows:
-                if self._texts.setdefault(str(id_), text) != text:
-                    raise DataError(
-                        f"reference {redacted(where)} has two texts for {_ID} {id_}; leave the "
-                        "right one"
-                    )
-
-    def take(self, id_: str) -> str | None:
-        """The reference of a row, None where there is none."""
-        if id_ in self._taken:
-            raise DataError(
-                f"the output has {_ID} {id_} twice, so {self._where} cannot be matched to it; "
-                "score outputs of one job, whose ids are unique"
-            )
-        self._taken.add(id_)
-        return self._texts.get(id_)
-
-    def left(self) -> Iterator[str]:
-        """The references of rows that nobody asked for."""
-        if self._texts and not self._taken & self._texts.keys():
-            raise DataError(
-                f"no {_ID} of reference {self._where} is in the output (the first one is "
-                f"{next(iter(self._texts))!r}); give the references of this run"
-            )
-        for id_, text in self._texts.items():
-            if text is not None and id_ not in self._taken:
-                yield text
 
 
 def score(
@@ -250,58 +129,147 @@ def score(
     *,
     by: Sequence[str] = (),
     unit: Unit = "auto",
+    normalize: str = "basic",
+    replacements: str | Mapping[str, str] | None = None,
+    against: str | None = None,
+    confidence: float = 0.95,
+    bootstrap_samples: int = 1000,
+    bootstrap_by: str | None = None,
+    seed: int = 0,
+    confusions: int = 10,
+    worst: int = 0,
+    details: str | None = None,
     open_filesystem: OpenFilesystem = by_pyarrow,
+    new_file: NewFile | None = None,
 ) -> Score:
     """Score the transcripts of a run.
 
     Args:
         output: folder of part files, a path or an address.
-        reference: Parquet file or folder with `utterance_id` and `reference_text`; its ids and
-            texts are held in memory. Without it the output's own `reference_text` is used.
+        reference: Parquet file or folder with `utterance_id` and `reference_text`; its texts are
+            held in memory. Without it the output's own `reference_text` is used.
         by: columns of the output; the rows of each value of each are also scored alone.
-        unit: what a word is, see `words`.
-        open_filesystem: gives the filesystem of either, and the path inside it.
+        unit: what a word is, see `normalize.words`.
+        normalize: what is done to both texts first, see `normalize.steps_of`.
+        replacements: words and what they count as, or a file of them (`read_replacements`).
+        against: another output of the same input, to compare with; 33 bytes a row are held.
+        confidence: of the intervals.
+        bootstrap_samples: resamples that the intervals are read off; 0 for none.
+        bootstrap_by: a column whose values are resampled with all their rows, such as a speaker.
+        seed: of the resamples.
+        confusions: how many of the most frequent mistakes of each kind are kept.
+        worst: how many of the rows with most errors are kept.
+        details: a Parquet file to write, with the counts of each row.
+        open_filesystem: gives the filesystem of any of these, and the path inside it.
+        new_file: opens a file that is seen once it is whole.
 
     Raises:
         DataError: if there is nothing to read, nothing to compare with, or no such column.
-        ConfigError: if `unit` is unknown.
+        ConfigError: if an argument cannot work.
     """
-    if unit not in get_args(Unit):
-        raise ConfigError(f"unit is {unit!r}; it can be {', '.join(get_args(Unit))}")
-    columns = ParquetColumns(output, "output", open_filesystem)
-    columns.require(_TEXT, "give the folder that `ray-asr transcribe` wrote its part files to")
-    columns.require(_REFERENCE if reference is None else _ID, _GIVE_REFERENCE)
-    for column in by:
-        columns.require(column, "group by one of those")
-    references = None if reference is None else _References(reference, open_filesystem)
-
-    tally, status_rows, unscored = _Tally(by), Counter[str](), 0
-    for batch in columns.batches([_ID, _STATUS, _TEXT, _REFERENCE, *by], _BATCH_ROWS):
-        rows: list[tuple[str, str, list[str]]] = []
-        for id_, status, text, own_reference, *values in batch:
-            status_rows[status] += 1
-            wanted = own_reference if references is None else references.take(str(id_))
-            if wanted is None:
-                unscored += 1
-                continue
-            said = text if text is not None and status in (STATUS_OK, None) else ""
-            groups = [NO_VALUE if value is None else str(value) for value in values]
-            rows.append((wanted, said, groups))
-        tally.add(rows, unit)
-    missing = list(references.left()) if references else []
-    tally.add([(text, "", [NO_TRANSCRIPT] * len(by)) for text in missing], unit)
-    if not tally.total.rows:
-        raise DataError(
-            f"none of the {unscored:,} rows of {redacted(output)} has a reference; "
-            f"{_GIVE_REFERENCE}"
+    bootstrap = Bootstrap(bootstrap_samples, confidence, seed, bootstrap_by)
+    asked = (("confusions", confusions, _MOST_CONFUSIONS), ("worst", worst, MOST_WORST))
+    for name, value, most in asked:
+        if not 0 <= value <= most:
+            raise ConfigError(f"{name} is {value}: use 0 for none, or up to {most:,}")
+    if isinstance(replacements, str):
+        replacements = read_replacements(replacements, open_filesystem)
+    wording = Wording(unit, steps_of(normalize), replacements)
+    by = list(dict.fromkeys(by))
+    columns = [*by] if bootstrap_by is None else list(dict.fromkeys([*by, bootstrap_by]))
+    rows = _Rows(columns, bootstrap_by)
+    found = OutputRows(output, reference is not None, columns, open_filesystem)
+    references = None if reference is None else References(reference, open_filesystem)
+    rival = None
+    if against is not None:
+        rival = Rival(redacted(against), bootstrap)
+        other = OutputRows(
+            against, reference is not None, [], open_filesystem, "output to compare with"
         )
+        counter = RowCounter(wording)
+        for batch in other.batches(references):
+            ids, has_id = rows.ids(batch)
+            rival.learn(ids[has_id], counter.count(batch)[0][has_id])
+        rival.close()
+
+    mistakes = Mistakes(confusions, worst)
+    counter, tally = RowCounter(wording, mistakes), Tally(by, bootstrap)
+    places = [columns.index(column) for column in by]
+    with details_file(details, output, by, new_file) as sink:
+        for batch in found.batches(references):
+            counts, exact = counter.count(batch)
+            keys = rows.keys(batch)
+            values = [[_shown(row.values[at]) for at in places] for row in batch]
+            tally.add(counts, values, keys)
+            if rival is not None:
+                ids, has_id = rows.ids(batch)
+                rival.meet(ids[has_id], counts[has_id], keys[has_id])
+            if sink is not None:
+                sink.add(batch, counts, exact)
+        if not tally.rows:
+            raise DataError(
+                f"none of the {found.unscored:,} rows of {redacted(output)} has a reference; "
+                f"{GIVE_REFERENCE}"
+            )
+    total = tally.total()
     return Score(
-        wer=tally.total.wer,
-        cer=tally.total.cer,
-        groups={column: dict(sorted(values.items())) for column, values in tally.groups.items()},
-        rows_scored=tally.total.rows,
-        rows_unscored=unscored,
-        rows_failed=status_rows[STATUS_FAILED],
-        rows_no_speech=status_rows[STATUS_NO_SPEECH],
-        rows_missing=len(missing),
+        wer=total.wer,
+        cer=total.cer,
+        groups=tally.groups(),
+        rows_scored=total.rows,
+        rows_unscored=found.unscored,
+        rows_failed=found.statuses[STATUS_FAILED],
+        rows_no_speech=found.statuses[STATUS_NO_SPEECH],
+        rows_missing=found.missing,
+        rows_wrong=counter.rows_wrong,
+        rows_in_pieces=counter.rows_in_pieces,
+        metric=_metric(unit, counter.unspaced, total.wer.reference_units),
+        unit=unit,
+        normalization=wording.steps,
+        replacements=wording.replacements,
+        bootstrap=bootstrap,
+        wer_interval=total.wer_interval,
+        cer_interval=total.cer_interval,
+        confusions=mistakes.confusions(),
+        worst=mistakes.worst(),
+        comparison=None if rival is None else rival.comparison(),
     )
+
+
+def _shown(value: str | None) -> str:
+    return NO_VALUE if value is None else value
+
+
+def _metric(unit: Unit, unspaced: int, words: int) -> str:
+    """What an error rate in these words is called."""
+    if unit == "char" or (unit == "auto" and unspaced == words > 0):
+        return "CER"
+    return "MER" if unit == "auto" and unspaced else "WER"
+
+
+class _Rows:
+    """Keys of rows as they pass.
+
+    Args:
+        columns: what each row has values of.
+        bootstrap_by: the column that rows are drawn by; None to draw them one by one.
+    """
+
+    def __init__(self, columns: Sequence[str], bootstrap_by: str | None) -> None:
+        self._at = None if bootstrap_by is None else columns.index(bootstrap_by)
+        self._passed = 0
+
+    def keys(self, rows: Sequence[Row]) -> np.ndarray:
+        """What each row is drawn by: where it has no value to be drawn by, itself."""
+        keys = row_keys(self._passed, len(rows))
+        self._passed += len(rows)
+        if self._at is None:
+            return keys
+        values = [row.values[self._at] for row in rows]
+        has_value = [value not in (None, NO_TRANSCRIPT) for value in values]
+        return np.where(has_value, name_keys([value or "" for value in values]), keys)
+
+    def ids(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        """Keys of the rows' ids, and which rows have one."""
+        names = [row.utterance_id for row in rows]
+        return name_keys(names), np.array([name != "" for name in names], bool)

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jiwer
+import kaldialign
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_asr.errors import ConfigError, DataError
+from ray_asr.errors import ConfigError
 from ray_asr.results import score as score_module
+from ray_asr.results import tally as tally_module
 from ray_asr.results.normalize import words
 from ray_asr.results.score import ErrorCounts, GroupScore, normalize, score
 from ray_asr.schema import Provenance, Transcript, transcripts_to_table
+from tests.scored import fails, write
 
 SENTENCES = st.lists(
     st.lists(st.sampled_from(["one", "two", "don't", "四", "五六", "x"]), max_size=6).map(" ".join),
     max_size=8,
 )
-
-
-def write(folder: Path, rows: Sequence[Mapping[str, object]], part: str = "part-0") -> str:
-    """Rows as one part file; `status` is ok and ids are numbers unless given."""
-    folder.mkdir(exist_ok=True)
-    full = [{"utterance_id": str(n), "status": "ok", **row} for n, row in enumerate(rows)]
-    columns = dict.fromkeys(name for row in full for name in row)
-    table = pa.table({name: [row.get(name) for row in full] for name in columns})
-    pq.write_table(table, folder / f"{part}.parquet")
-    return str(folder)
 
 
 def test_hand_computed_example(tmp_path: Path) -> None:
@@ -233,11 +225,6 @@ def test_table_names_every_group(tmp_path: Path) -> None:
     assert "set=a" in table
 
 
-def fails(match: str, *args: str, **kwargs: object) -> None:
-    with pytest.raises(DataError, match=match):
-        score(*args, **kwargs)  # type: ignore[arg-type]
-
-
 def test_what_cannot_be_scored_says_what_to_do(tmp_path: Path) -> None:
     output = write(tmp_path / "run", [{"text": "one", "reference_text": "one"}])
     bare = write(tmp_path / "bare", [{"text": "one"}])
@@ -269,3 +256,111 @@ def test_broken_part_file_is_named(tmp_path: Path) -> None:
     output = write(tmp_path, [{"text": "one", "reference_text": "one"}])
     (tmp_path / "part-1.parquet").write_bytes(b"not parquet")
     fails("part-1.parquet cannot be read", output)
+
+
+# --- what an error rate is called and how it is shown
+
+
+@pytest.mark.parametrize(
+    ("reference", "unit", "metric"),
+    [
+        ("one two", "auto", "WER"),
+        ("今天天气", "auto", "CER"),
+        ("打开 gps", "auto", "MER"),
+        ("", "auto", "WER"),
+        ("one two", "char", "CER"),
+        ("今天 天气", "word", "WER"),
+    ],
+)
+def test_the_unit_is_chosen_by_the_references_and_said(
+    reference: str, unit: score_module.Unit, metric: str, tmp_path: Path
+) -> None:
+    found = score(write(tmp_path, [{"text": "x", "reference_text": reference}]), unit=unit)
+    assert found.metric == found.to_dict()["metric"] == metric
+    assert f"{metric}: errors for each of " in found.table()
+    assert found.table().splitlines()[0].count("CER") == 1
+
+
+def test_what_was_done_to_texts_is_said(tmp_path: Path) -> None:
+    output = write(tmp_path, [{"text": "Uh, Colour!", "reference_text": "color"}])
+    plain = score(output)
+    assert plain.wer == ErrorCounts(substitutions=1, insertions=1)
+    assert "compared after: Unicode NFKC; lower case; punctuation to blanks" in plain.table()
+    other = score(output, normalize="basic,fillers", replacements={"colour": "color"})
+    assert other.wer == ErrorCounts(hits=1)
+    assert "; 1 replacements; no hesitations" in other.table()
+    told = other.to_dict()
+    assert told["normalization"] == ["nfkc", "case", "punctuation", "fillers"]
+    assert told["replacements"] == 1
+    nothing = score(output, normalize="none")
+    assert nothing.wer == ErrorCounts(substitutions=1, insertions=1)
+    assert "compared after: nothing, split at blanks" in nothing.table()
+
+
+@settings(max_examples=40)
+@given(references=SENTENCES, texts=SENTENCES, normalize_=st.sampled_from(["none", "basic"]))
+def test_counts_are_those_of_kaldialign(
+    references: list[str], texts: list[str], normalize_: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    pairs = [*zip(references, texts, strict=False), ("one", "one")]
+    output = write(
+        tmp_path_factory.mktemp("run"), [{"reference_text": r, "text": t} for r, t in pairs]
+    )
+    found = score(output, normalize=normalize_)
+    for counts, unit in ((found.wer, "auto"), (found.cer, "char")):
+        sides = [[words(text, unit) for text in side] for side in zip(*pairs, strict=True)]
+        expected = kaldialign.batch_error_rate(*sides)
+        assert counts.errors == expected["total"]
+        assert counts.reference_units == expected["ref_len"]
+
+
+def test_a_table_has_no_orders_and_no_line_of_others(tmp_path: Path) -> None:
+    rows = [
+        {
+            "utterance_id": "id\n\x1b[2Jforged line", "text": "\x1b]0;title\x07",
+            "set": "a\nb\x1b[31m", "reference_text": "\u202ewhat\x00",
+        }
+    ]  # fmt: skip
+    found = score(write(tmp_path, rows), by=["set"], worst=1, normalize="none")
+    assert not set(found.table()) & set("\x1b\x07\x00\u202e")
+    assert not any(line.startswith(("forged", "b")) for line in found.table().splitlines())
+    json.loads(json.dumps(found.to_dict(), allow_nan=False))
+
+
+def test_a_column_of_many_values_is_shown_in_part_and_given_whole(tmp_path: Path) -> None:
+    rows = [{"text": "a", "reference_text": "a", "set": f"s{n:03}"} for n in range(120)]
+    rows += [{"text": "a", "reference_text": "a", "set": "s119"}]
+    found = score(write(tmp_path, rows), by=["set"])
+    assert len(found.groups["set"]) == 120
+    assert "s119" in found.table()
+    assert "set: 70 more values are in the JSON" in found.table()
+
+
+def test_more_values_than_can_be_kept_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally_module, "MOST_VALUES", 9)
+    rows = [{"text": "a", "reference_text": "a"}] * 10
+    fails(
+        "'utterance_id' has more than 9 values; group", write(tmp_path, rows), by=["utterance_id"]
+    )
+
+
+def test_a_column_of_too_many_values_has_no_intervals_but_all_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"text": "a b" if n % 3 else "a c", "reference_text": "a b", "set": f"s{n % 8}"}
+        for n in range(200)
+    ]
+    output = write(tmp_path, rows)
+    whole = score(output, by=["set", "status"])
+    assert all(group.wer_interval for group in whole.groups["set"].values())
+    monkeypatch.setattr(tally_module, "_MOST_SUMS", 7 * 4 * 1000)
+    found = score(output, by=["set", "status"])
+    assert not any(group.wer_interval for group in found.groups["set"].values())
+    assert [g.wer for g in found.groups["set"].values()] == [
+        g.wer for g in whole.groups["set"].values()
+    ]
+    assert found.groups["status"] == whole.groups["status"]
