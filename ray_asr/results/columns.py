@@ -12,9 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
 from ray_asr.errors import DataError
 from ray_asr.redaction import redacted
+
+# Read to have one of them: texts may be long.
+_ROWS_AROUND_ONE = 64
 
 OpenFilesystem = Callable[[str], tuple[pafs.FileSystem, str]]
 
@@ -88,6 +92,61 @@ class ParquetColumns:
             except (pa.ArrowException, OSError) as error:
                 raise self._unreadable(fragment, error) from error
 
+    def arrow_batches(
+        self, columns: Sequence[str], rows: int
+    ) -> Iterator[tuple[str, int, pa.RecordBatch]]:
+        """At most `rows` rows at a time as Arrow: the file, the batch's first row in it, the batch.
+
+        It has those of `columns` that the file has, in their order.
+        """
+        for fragment in self._fragments:
+            present = [c for c in dict.fromkeys(columns) if c in self._schema(fragment).names]
+            first = 0
+            try:
+                for batch in fragment.to_batches(columns=present, batch_size=rows):
+                    yield fragment.path, first, batch
+                    first += batch.num_rows
+            except (pa.ArrowException, OSError) as error:
+                raise self._unreadable(fragment, error) from error
+
+    def rows_at(
+        self, file: str, numbers: Sequence[int], columns: Sequence[str]
+    ) -> dict[int, dict[str, Any]]:
+        """Single rows of a file by their number in it, of row groups that have one of them alone.
+
+        Args:
+            file: its path, as `arrow_batches` gives it.
+            numbers: of the rows, in any order.
+            columns: those of them that the file has are read.
+        """
+        fragment = next(one for one in self._fragments if one.path == file)
+        found: dict[int, dict[str, Any]] = {}
+        try:
+            with fragment.filesystem.open_input_file(file) as source:
+                parquet = pq.ParquetFile(source)
+                names = parquet.schema_arrow.names
+                present = [c for c in dict.fromkeys(columns) if c in names]
+                first = 0
+                for group in range(parquet.metadata.num_row_groups):
+                    end = first + parquet.metadata.row_group(group).num_rows
+                    wanted = sorted({n for n in numbers if first <= n < end})
+                    at = first
+                    for batch in parquet.iter_batches(
+                        _ROWS_AROUND_ONE, row_groups=[group] if wanted else [], columns=present
+                    ):
+                        here = [n for n in wanted if at <= n < at + batch.num_rows]
+                        for number in here:
+                            found[number] = {
+                                name: _value(batch.column(name)[number - at]) for name in present
+                            }
+                        at += batch.num_rows
+                        if at > wanted[-1]:
+                            break
+                    first = end
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(fragment, error) from error
+        return found
+
     def _schema(self, fragment: Any) -> pa.Schema:
         try:
             return fragment.physical_schema
@@ -99,6 +158,15 @@ class ParquetColumns:
             f"{self._name}: {fragment.path} cannot be read ({error}); remove it and run the job "
             "again to have it written anew"
         )
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value; of text that is none, as a file of others may have it, what can be read of it."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        as_text = isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
+        return scalar.as_buffer().to_pybytes().decode(errors="replace") if as_text else None
 
 
 def _visible(filesystem: pafs.FileSystem, folder: str) -> list[str]:

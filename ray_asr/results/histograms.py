@@ -49,10 +49,10 @@ class Histogram:
         if not self.total:
             return None
         reached = np.cumsum(self.counts)
-        place = int(np.searchsorted(reached, share * reached[-1]))
-        place = min(place, len(self.counts) - 1)
+        rank = max(1.0, share * float(reached[-1]))
+        place = int(np.searchsorted(reached, rank))
         below = float(reached[place - 1]) if place else 0.0
-        part = (share * float(reached[-1]) - below) / max(1.0, float(self.counts[place]))
+        part = (rank - below) / float(self.counts[place])
         low, high = self.edges[place], self.edges[place + 1]
         return float(low + min(max(part, 0.0), 1.0) * (high - low))
 
