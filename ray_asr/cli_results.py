@@ -32,7 +32,10 @@ _STATUSES = ("ok", "no_speech", "failed", "all")
 @click.option("--audio-root", default="", type=Place(), help="What relative ones start from.")
 @click.option("--sampling-rate", default=0, help="Of the recordings' files, for lhotse.")
 @click.option(
-    "--speakers/--no-speakers", default=False, show_default=True, help="Say who speaks (txt, srt, vtt)."
+    "--speakers/--no-speakers",
+    default=False,
+    show_default=True,
+    help="Say who speaks (txt, srt, vtt).",
 )
 @click.option("--max-line-chars", default=0, help="In a subtitle. Default: 42, Chinese 16.")
 @click.option("--max-lines", default=2, show_default=True, help="In a subtitle.")
@@ -57,3 +60,35 @@ def export(output: str, destination: str, as_json: bool, **options: Any) -> None
     from ray_asr.verbs import export as export_run
 
     show(export_run(output, destination, **options), as_json)
+
+
+@click.command(cls=Verb)
+@click.argument("output", type=Place())
+@click.option("--run", default="", help="Its id. Default: the newest that did something.")
+@click.option("--out", default="", type=Place(), help="Default: report.html in the run's folder.")
+@click.option(
+    "--input",
+    "source",
+    default="",
+    type=Place(),
+    help="The input, to listen to. Default: recorded.",
+)
+@click.option("--price-per-cpu-hour", type=float, default=None, help="Of one core, any currency.")
+@click.option("--price-per-gpu-hour", type=float, default=None, help="Of one GPU, any currency.")
+@click.option("--baseline", default="", type=Place(), help="Of ray-asr tune. Default: recorded.")
+@click.option("--bench", default="", type=Place(), help="What ray-asr bench --json wrote.")
+@JSON
+def report(output: str, as_json: bool, **options: Any) -> None:
+    """Write one HTML page about a run: what ran and why, rows, plots, transcripts, cost.
+
+    The page is complete in itself and opens from a disk. Each transcribe run writes one at its end;
+    this writes it anew, with prices, a baseline or a benchmark beside it.
+
+    Examples:
+    ray-asr report transcripts/
+    ray-asr report transcripts/ --price-per-cpu-hour 0.05 --out report.html
+    ray-asr report s3://bucket/transcripts --baseline baseline.json --out report.html
+    """
+    from ray_asr.verbs import report as report_run
+
+    show(report_run(output, **options), as_json)

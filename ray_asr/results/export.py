@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from ray_asr.blocks import Block, Cell, Facts
 from ray_asr.errors import ConfigError, DataError, StorageError
 from ray_asr.redaction import redacted
+from ray_asr.results.export_audio import AudioPaths
 from ray_asr.results.export_formats import (
     Export,
     write_jsonl,
@@ -25,7 +26,7 @@ from ray_asr.results.export_formats import (
 from ray_asr.results.export_hf import write_hf
 from ray_asr.results.export_kaldi import write_kaldi
 from ray_asr.results.export_place import Place, Storage
-from ray_asr.results.export_rows import AudioPaths, ExportRows
+from ray_asr.results.export_rows import ExportRows
 from ray_asr.results.export_subtitles import write_subtitles
 from ray_asr.results.subtitle_units import plain_text
 from ray_asr.results.subtitles import CueStyle
@@ -154,7 +155,7 @@ def export(
     began = time.monotonic()
     rows = ExportRows(output, options.statuses, options.ids, storage.open_filesystem)
     with closing(
-        AudioPaths(rows, options.audio_column, options.source, options.audio_root,
+        AudioPaths(output, rows.names(), options.audio_column, options.source, options.audio_root,
                    storage.open_filesystem)
     ) as audio:  # fmt: skip
         if form == "nemo":

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray_asr.errors import DataError
+from ray_asr.results.export_audio import AudioPaths
 from ray_asr.results.export_names import Names
 from ray_asr.results.export_place import Place
-from ray_asr.results.export_rows import AudioPaths, ExportRows, Row
+from ray_asr.results.export_rows import ExportRows, Row
 from ray_asr.results.subtitle_units import plain_text
 
 # Inside the texts of JSON: what a terminal or a reader of lines takes for more than text.
@@ -158,7 +159,7 @@ def _nemo_records(export: Export, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def write_lhotse(export: Export, sampling_rate: int) -> None:
-    """lhotse's manifests: `supervisions.jsonl.gz`, and `recordings.jsonl.gz` where paths are known.
+    """Lhotse's manifests: `supervisions.jsonl.gz`, and `recordings.jsonl.gz` where paths are known.
 
     Args:
         export: what is exported.

@@ -35,9 +35,6 @@ _COLUMNS = {
 def write_hf(export: Export) -> None:
     """`data/train-*.parquet` with all columns, and `README.md` with their types, written last."""
     schema = export.rows.schema()
-    if "language" in schema.names and export.language:
-        at = schema.get_field_index("language")
-        schema = schema.set(at, pa.field("language", pa.string()))
     target = pa.schema([pa.field(field.name, _type(field.type)) for field in schema])
     groups = _groups(export, schema, target)
     group, shard = next(groups, None), 0
@@ -89,7 +86,7 @@ def _as_schema(
         if field.name == "language" and language:
             values = [value or language for value in column.to_pylist()]
             columns.append(pa.array(values, wanted.type))
-        elif _is_text_of_json(field.type):
+        elif _is_json(field.type):
             values = [
                 None if value is None else json.dumps(json_value(value), ensure_ascii=False)
                 for value in column.to_pylist()
@@ -112,14 +109,21 @@ def _cast(column: pa.Array, wanted: pa.Field) -> pa.Array:
 
 def _type(kind: pa.DataType) -> pa.DataType:
     """The type that a column has in the export."""
+    return pa.string() if _is_json(kind) else _plain(kind)
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    """Whether `datasets` has no such type, so that the column becomes texts of JSON."""
+    return _feature(_plain(kind)) is None
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The same values in a type that all versions of `datasets` have."""
     if pa.types.is_dictionary(kind):
-        return _type(kind.value_type)
-    return pa.string() if _is_text_of_json(kind) else kind
-
-
-def _is_text_of_json(kind: pa.DataType) -> bool:
-    """Whether `datasets` has no such type."""
-    return not pa.types.is_dictionary(kind) and _feature(kind) is None
+        return _plain(kind.value_type)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    return pa.list_(kind.value_type) if pa.types.is_fixed_size_list(kind) else kind
 
 
 def _feature(kind: pa.DataType) -> Any:

@@ -24,7 +24,11 @@ from ray_asr.results.columns import OpenFilesystem
 
 MARK_FILE = "_export.json"
 
-_STORES = ("s3", "gcs", "abfs")  # have no folders; in them a file is a request, and may wait for one
+_STORES = (
+    "s3",
+    "gcs",
+    "abfs",
+)  # have no folders; in them a file is a request, and may wait for one
 _WRITERS = 16
 _WAITING = 64
 _COMPRESSION = 6

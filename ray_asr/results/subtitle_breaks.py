@@ -27,27 +27,35 @@ _LEAST = 0.5  # of a break that no mark stands at, whatever pause there is
 _CLOSERS = "\"')]}\u2019\u201d\u00bb\u203a\uff09\uff3d\uff5d\u300d\u300f\u3011\u3009\u300b\uff02"
 _ENDS = ".?!\u2026\u3002\uff1f\uff01\uff0e\uff61\u061f\u06d4\u0964\u22ef"
 _PAUSES = ",;:\uff0c\uff1b\uff1a\u3001\uff64\u060c\u061b\u2013\u2014"
-_ABBREVIATIONS = frozenset(["mr", "mrs", "ms", "dr", "prof", "st", "vs", "jr", "sr", "eg", "ie"])
 
-_CONJUNCTIONS = frozenset(
-    "and but or nor so because when while if that which who whose where although though since until "
-    "unless whether whereas than".split()
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+_ABBREVIATIONS = _words("mr mrs ms dr prof st vs jr sr eg ie")
+_CONJUNCTIONS = _words(
+    "and but or nor so because when while if that which who whose where although though since",
+    "until unless whether whereas than",
 )
-_PREPOSITIONS = frozenset(
-    "to of in on at by for with from into onto about after before between through over under without "
-    "within against among around during toward towards upon via per like as".split()
+_PREPOSITIONS = _words(
+    "to of in on at by for with from into onto about after before between through over under",
+    "without within against among around during toward towards upon via per like as",
 )
-_HELD_TOGETHER = frozenset(
-    "a an the my your his her its our their this these those some any every each no not i you he she "
-    "it we they who is are was were be been being am has have had do does did will would can could "
-    "shall should may might must dont doesnt didnt isnt arent wasnt werent cant couldnt wont "
-    "wouldnt very too more most mr mrs ms dr im youre hes shes its were theyre ive youve weve "
-    "theyve ill youll well theyll lets theres thats".split()
-)  # fmt: skip
+# Without their apostrophes.
+_HELD_TOGETHER = _words(
+    "a an the my your his her its our their this these those some any every each no not very too",
+    "more most mr mrs ms dr i you he she it we they who is are was were be been being am has have",
+    "had do does did will would can could shall should may might must dont doesnt didnt isnt arent",
+    "wasnt werent cant couldnt wont wouldnt im youre hes shes theyre ive youve weve theyve ill",
+    "youll well theyll lets theres thats",
+)
 
 # Chinese: what belongs to the character before it, what to the one behind it, what begins a group.
 _ZH_BACKWARD = frozenset("的地得了着过吗呢吧啊呀嘛们么之者性化个些里上下中间后前边")
-_ZH_FORWARD = frozenset("不没很最更太非把被将让给对从向在与和或跟及第每这那各再又也都就才只还要会能可应该请是")
+_ZH_FORWARD = frozenset(
+    "不没很最更太非把被将让给对从向在与和或跟及第每这那各再又也都就才只还要会能可应该请是"
+)
 _ZH_BEGINS = frozenset("但而并且因所如若虽当则却然于对在把被让从向请我你他她它这那")
 # Japanese particles, which end a group.
 _JA_PARTICLES = frozenset("はがをにでともへのやねよかば")
@@ -73,7 +81,8 @@ def _cost_of_words(text: str, following: str) -> float:
         return _CLAUSE
     if text and following and (is_ideograph(text[-1]) or is_ideograph(following[0])):
         return _cost_of_characters(text[-1], following[0])
-    if word in _HELD_TOGETHER or word in _CONJUNCTIONS or word in _PREPOSITIONS:
+    begins = following_word in _CONJUNCTIONS or following_word in _PREPOSITIONS
+    if word in _CONJUNCTIONS or word in _PREPOSITIONS or (word in _HELD_TOGETHER and not begins):
         return _INSIDE_GROUP
     if following_word in _CONJUNCTIONS:
         return _BEFORE_CONJUNCTION

@@ -12,8 +12,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from ray_asr.results.subtitle_cuts import Line
 from ray_asr.results.subtitle_units import plain_text
-from ray_asr.results.subtitles import Cue, Line, label_of
+from ray_asr.results.subtitles import Cue, label_of
 
 _FOR_SUBRIP = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")"})
 
@@ -67,7 +68,7 @@ def _voice(line: Line) -> str:
 
 
 def _starts(cue: Cue, speaker: str, has_labels: bool) -> list[str]:
-    """What stands before each line: a label where the speaker changes, or a dash for each of two."""
+    """Before each line: a label where the speaker changes, or a dash for each of two."""
     if not has_labels:
         return ["-" if _speakers(cue.lines) > 1 else ""] * len(cue.lines)
     before = [speaker, *(line.speaker for line in cue.lines)]

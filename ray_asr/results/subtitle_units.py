@@ -35,7 +35,19 @@ _MOST_COMPARED = 4_000  # words of a segment; comparing takes up to the square o
 
 # Languages by their codes and their names, whose text is mostly in full-width characters.
 _WIDE_LANGUAGES = frozenset(
-    ["zh", "cmn", "yue", "wuu", "ja", "ko", "chinese", "mandarin", "cantonese", "japanese", "korean"]
+    [
+        "zh",
+        "cmn",
+        "yue",
+        "wuu",
+        "ja",
+        "ko",
+        "chinese",
+        "mandarin",
+        "cantonese",
+        "japanese",
+        "korean",
+    ]
 )
 
 
@@ -210,7 +222,12 @@ def give_times(
         end_ms: of the segment.
     """
     letters = [letters_of(unit.text) for unit in units]
-    times = _letter_times(letters, words)
+    timed = [
+        word
+        for word in words
+        if word and word["start_ms"] is not None and word["end_ms"] is not None
+    ]
+    times = _letter_times(letters, timed)
     _fill(times, start_ms, max(end_ms, start_ms))
     position, last_start, last_end = 0, start_ms, start_ms
     for unit, own in zip(units, letters, strict=True):
@@ -227,12 +244,9 @@ def _letter_times(letters: list[str], words: Sequence[dict[str, Any]]) -> list[A
     """`(start_ms, end_ms)` of each letter of the units, None where no word has it."""
     own = [letters_of(word["text"] or "") for word in words]
     spread = [
-        (
-            word["start_ms"] + (word["end_ms"] - word["start_ms"]) * number // len(text),
-            word["start_ms"] + (word["end_ms"] - word["start_ms"]) * (number + 1) // len(text),
-        )
+        time
         for word, text in zip(words, own, strict=True)
-        for number in range(len(text))
+        for time in _evenly(word["start_ms"], word["end_ms"], len(text))
     ]
     if "".join(own) == "".join(letters):
         return list(spread)
@@ -240,10 +254,25 @@ def _letter_times(letters: list[str], words: Sequence[dict[str, Any]]) -> list[A
     if max(len(own), len(letters)) > _MOST_COMPARED:
         return times
     unit_at, word_at = _starts(letters), _starts(own)
-    for here, there, size in SequenceMatcher(None, letters, own, False).get_matching_blocks():
-        first, count = unit_at[here], unit_at[here + size] - unit_at[here]
-        times[first : first + count] = spread[word_at[there] : word_at[there] + count]
+    matched = SequenceMatcher(None, letters, own, False).get_opcodes()
+    for kind, unit, unit_stop, word, word_stop in matched:
+        first, count = unit_at[unit], unit_at[unit_stop] - unit_at[unit]
+        if kind == "equal":
+            times[first : first + count] = spread[word_at[word] : word_at[word_stop]]
+        elif kind == "replace":  # said in other letters, at the same time
+            last_ms = max(words[word_stop - 1]["end_ms"], words[word]["start_ms"])
+            times[first : first + count] = _evenly(words[word]["start_ms"], last_ms, count)
     return times
+
+
+def _evenly(start_ms: int, end_ms: int, count: int) -> list[tuple[int, int]]:
+    return [
+        (
+            start_ms + (end_ms - start_ms) * number // count,
+            start_ms + (end_ms - start_ms) * (number + 1) // count,
+        )
+        for number in range(count)
+    ]
 
 
 def _starts(texts: Sequence[str]) -> list[int]:
@@ -266,9 +295,5 @@ def _fill(times: list[Any], start_ms: int, end_ms: int) -> None:
             stop += 1
         first = times[position - 1][1] if position else start_ms
         last = max(times[stop][0] if stop < len(times) else end_ms, first)
-        for number in range(stop - position):
-            times[position + number] = (
-                first + (last - first) * number // (stop - position),
-                first + (last - first) * (number + 1) // (stop - position),
-            )
+        times[position:stop] = _evenly(first, last, stop - position)
         position = stop
