@@ -1,7 +1,7 @@
 """Commands as pages and manifests have them, held to the command lines that they are for.
 
-A line is parsed by the program's own parser and not run: an option that is not there, an argument too
-many, a setting that is unknown or has an impossible value raise as they would for a user.
+A line is parsed by the program's own parser and not run: an option that is not there, an argument
+too many, a setting that is unknown or has an impossible value raise as they would for a user.
 """
 
 from __future__ import annotations

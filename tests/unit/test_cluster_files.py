@@ -25,7 +25,9 @@ from tests.shell_lines import ROOT, asr_settings
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 VERSION, README = re.findall(r'^(?:version|readme) = "(.+)"', PYPROJECT, re.MULTILINE)
-LICENCES = re.findall(r'"([^"]+)"', re.findall(r"^license-files = (.+)", PYPROJECT, re.MULTILINE)[0])
+LICENCES = re.findall(
+    r'"([^"]+)"', re.findall(r"^license-files = (.+)", PYPROJECT, re.MULTILINE)[0]
+)
 CONSTRAINTS = dict(
     line.split(" ;")[0].split("==")
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -194,7 +196,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     if not file.is_file():
         pytest.skip(f"KubeRay's schemas are not at hand ({CRDS.name})")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    crd = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    crd = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
     (served,) = [v for v in crd["spec"]["versions"] if v["name"] == "v1" and v["served"]]
     schema = strict(served["schema"]["openAPIV3Schema"])
     schema["properties"]["metadata"] = {"type": "object"}
@@ -204,7 +206,9 @@ def schema_of(kind: str) -> dict[str, Any]:
 def errors_of(kind: str, object_: Any) -> list[str]:
     import jsonschema
 
-    return [error.message for error in jsonschema.Draft7Validator(schema_of(kind)).iter_errors(object_)]
+    return [
+        error.message for error in jsonschema.Draft7Validator(schema_of(kind)).iter_errors(object_)
+    ]
 
 
 @pytest.mark.parametrize("kind", list(MANIFESTS))

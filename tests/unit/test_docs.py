@@ -1,4 +1,4 @@
-"""What the pages say is so: links, files, commands, settings, metrics; and that both READMEs say the same."""
+"""What pages say is so: links, files, commands, settings, metrics; both READMEs say the same."""
 
 from __future__ import annotations
 
@@ -70,13 +70,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_thread_is_the_one_that_its_link_names(page: Path) -> None:
     for match in _LINK.finditer(prose(page)):
         if number := re.search(r"#(\d+)$", match["text"]):
-            assert re.search(rf"github\.com/[\w-]+/[\w-]+/(issues|pull)/{number[1]}$", match["target"])
+            assert re.search(
+                rf"github\.com/[\w-]+/[\w-]+/(issues|pull)/{number[1]}$", match["target"]
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_of_a_page_are_taken(page: Path) -> None:
     for line in code_lines(text_of(page)):
-        if not re.match(r"(?:\.venv/bin/|\w+=\S* |)(?:ray|ray-asr|python|make|kubectl|docker|sed) ", line):
+        if not re.match(
+            r"(?:\.venv/bin/|\w+=\S* |)(?:ray|ray-asr|python|make|kubectl|docker|sed) ", line
+        ):
             continue
         for words in commands_in(line):
             check(words)
@@ -97,7 +101,9 @@ def test_verbs_settings_and_files_that_a_page_names_are_there(page: Path) -> Non
 @cache
 def test_names() -> set[str]:
     files = (ROOT / "tests").rglob("test_*.py")
-    return {name for f in files for name in re.findall(r"^def (test_\w+)", f.read_text(), re.MULTILINE)}
+    return {
+        name for f in files for name in re.findall(r"^def (test_\w+)", f.read_text(), re.MULTILINE)
+    }
 
 
 test_names.__test__ = False  # type: ignore[attr-defined]
@@ -118,7 +124,9 @@ def test_every_question_names_a_thread_and_most_a_test() -> None:
     assert len(questions) >= 20
     for question in questions:
         assert re.search(r"https://github\.com/\S+/(issues|pull)/\d+", question), question[:60]
-    tested = [question for question in questions if "Tested" in question or "`make test" in question]
+    tested = [
+        question for question in questions if "Tested" in question or "`make test" in question
+    ]
     assert len(tested) >= len(questions) - 1
 
 
@@ -213,7 +221,9 @@ def test_the_page_on_watching_names_every_metric_and_no_other() -> None:
 
 def test_prometheus_finds_what_pods_and_nodes_offer() -> None:
     page = text_of(ROOT / "docs" / "monitoring.md")
-    documents = re.findall(r"(?:^    (?:scrape_configs|apiVersion):?.*\n(?:    .*\n)+)", page, re.MULTILINE)
+    documents = re.findall(
+        r"(?:^    (?:scrape_configs|apiVersion):?.*\n(?:    .*\n)+)", page, re.MULTILINE
+    )
     scrape, monitored = [yaml.safe_load(document) for document in documents]
     from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
 
