@@ -1,6 +1,6 @@
 """The options that several verbs of the command line have, and how they become a configuration.
 
-Owns the flags of settings and what is sent to a terminal. Must not know the verbs.
+Owns the flags of settings. Must not know the verbs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from ray_asr.config import Config, load_config
-from ray_asr.terminal import printable
+from ray_asr.cli_form import Place
+from ray_asr.config import SECTIONS, Config, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,9 +41,15 @@ FLAGS: dict[str, tuple[type, str]] = {
 }
 
 
-def say(text: str, err: bool = False) -> None:
-    """Print what may hold others' words."""
-    click.echo(printable(text), err=err)
+def _complete_setting(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    names = (
+        f"{section}.{leaf}"
+        for section, cls in SECTIONS.items()
+        for leaf in cls.__dataclass_fields__
+    )
+    return [CompletionItem(f"{name}=") for name in names if name.startswith(incomplete)]
 
 
 def settings_flags(*names: str) -> Callable[[Command], Command]:
@@ -55,14 +62,17 @@ def settings_flags(*names: str) -> Callable[[Command], Command]:
             multiple=True,
             metavar="SECTION.SETTING=VALUE",
             help="Any other setting.",
+            shell_complete=_complete_setting,
         )(command)
         command = click.option(
-            "--config", "config_file", type=click.Path(), help="YAML file of settings."
+            "--config", "config_file", type=Place(), help="YAML file of settings."
         )(command)
         for name in reversed(names):
             kind, text = FLAGS[name]
             flag = f"--{name.replace('_', '-')}"
             given: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
+            if name.endswith("model") and kind is str:
+                given["type"] = Place()
             command = click.option(flag, name, default=None, help=text, **given)(command)
         return command
 

@@ -6,53 +6,99 @@ package.
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
-from ray_asr.cli_options import ADDRESS, config_of, say, settings_flags
+from ray_asr.cli_form import JSON, Place, Verb, show
+from ray_asr.cli_options import ADDRESS, config_of, settings_flags
 from ray_asr.errors import ErrorCode, ExitCode
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
-
-class _Result(Protocol):
-    def to_dict(self) -> dict[str, Any]: ...
-    def table(self) -> str: ...
-
-
-def _show(result: _Result, as_json: bool) -> None:
-    if as_json:
-        say(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        say(result.table())
-
-
-@click.command()
-@click.argument("output")
-@click.option("--reference", default=None, help="Parquet with utterance_id and reference_text.")
+@click.command(cls=Verb)
+@click.argument("output", type=Place())
+@click.option(
+    "--reference",
+    default=None,
+    type=Place(),
+    help="Parquet with utterance_id and reference_text.",
+)
 @click.option("--by", multiple=True, metavar="COLUMN", help="Also by the values of a column.")
-@click.option("--unit", type=click.Choice(["auto", "word", "char"]), default="auto")
-@_JSON
-def score(
-    output: str, reference: str | None, by: tuple[str, ...], unit: str, as_json: bool
-) -> None:
+@click.option(
+    "--unit",
+    type=click.Choice(["auto", "word", "char"]),
+    default="auto",
+    show_default=True,
+    help="What is counted. auto: words, and characters where a script has no blanks.",
+)
+@click.option(
+    "--normalize",
+    default="basic",
+    show_default=True,
+    metavar="STEPS",
+    help="none, basic, or with commas nfkc, case, accents, apostrophes, punctuation, symbols, "
+    "fillers; a - before one leaves it out.",
+)
+@click.option(
+    "--replacements",
+    default=None,
+    type=Place(),
+    metavar="FILE",
+    help="Lines of words, a tab, and the words that they count as.",
+)
+@click.option(
+    "--against",
+    default=None,
+    type=Place(),
+    metavar="OUTPUT",
+    help="Compare with another output of the same input.",
+)
+@click.option("--confidence", default=0.95, show_default=True, help="Of the intervals.")
+@click.option(
+    "--bootstrap-samples",
+    default=1000,
+    show_default=True,
+    help="Resamples that intervals are read off; 0: no intervals.",
+)
+@click.option(
+    "--bootstrap-by",
+    default=None,
+    metavar="COLUMN",
+    help="Resample all rows of a value together, such as those of a speaker.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the resamples.")
+@click.option(
+    "--confusions", default=10, show_default=True, help="Most frequent mistakes of each kind."
+)
+@click.option("--worst", default=0, show_default=True, help="Rows with most errors, with texts.")
+@click.option(
+    "--details",
+    default=None,
+    type=Place(),
+    metavar="FILE",
+    help="Write a Parquet file with the counts of each row.",
+)
+@JSON
+def score(output: str, as_json: bool, **given: Any) -> None:
     """Word and character error rates of a finished run against reference texts.
 
-    Example: ray-asr score transcripts/ --by set
+    Says how sure they are, what was done to the texts first, and the most frequent mistakes. See
+    docs/scoring.md.
+
+    Examples:
+      ray-asr score transcripts/ --by set
+      ray-asr score new/ --against old/ --bootstrap-by speaker --worst 5
     """
     from ray_asr.verbs import score as score_run
 
-    result = score_run(output, reference, by=by, unit=unit)  # type: ignore[arg-type]
-    _show(result, as_json)
+    show(score_run(output, **given), as_json)
 
 
-@click.command()
-@click.argument("output")
-@click.argument("source", metavar="INPUT")
-@_JSON
+@click.command(cls=Verb)
+@click.argument("output", type=Place())
+@click.argument("source", type=Place(), metavar="INPUT")
+@JSON
 def verify(output: str, source: str, as_json: bool) -> None:
     """Prove that an output has each row of its INPUT exactly once, sound, and nothing else.
 
@@ -63,16 +109,22 @@ def verify(output: str, source: str, as_json: bool) -> None:
     from ray_asr.job.verify import verify as look
 
     result = look(output, source)
-    _show(result, as_json)
+    show(result, as_json)
     if not result.proven:
         raise click.exceptions.Exit(int(ExitCode.INPUT_DATA))
 
 
-@click.command()
-@click.argument("output")
-@click.option("--to", default="", metavar="FOLDER", help="A new output, instead of in place.")
+@click.command(cls=Verb)
+@click.argument("output", type=Place())
+@click.option(
+    "--to",
+    default="",
+    type=Place(),
+    metavar="FOLDER",
+    help="A new output, instead of in place.",
+)
 @click.option("--target-mb", default=256.0, show_default=True, help="MiB in a joined file.")
-@_JSON
+@JSON
 def compact(output: str, to: str, target_mb: float, as_json: bool) -> None:
     """Join small part files, so that no reader ever sees a row twice or not at all.
 
@@ -85,12 +137,18 @@ def compact(output: str, to: str, target_mb: float, as_json: bool) -> None:
     """
     from ray_asr.job.compact import compact as join
 
-    _show(join(output, to, target_mb), as_json)
+    show(join(output, to, target_mb), as_json)
 
 
-@click.command()
-@click.argument("output")
-@click.option("--input", "source", default="", help="The input. Default: that of the last run.")
+@click.command(cls=Verb, goes_on=True)
+@click.argument("output", type=Place())
+@click.option(
+    "--input",
+    "source",
+    default="",
+    type=Place(),
+    help="The input. Default: that of the last run.",
+)
 @click.option(
     "--code",
     "codes",
@@ -102,7 +160,7 @@ def compact(output: str, to: str, target_mb: float, as_json: bool) -> None:
     "device", "ncpu", "trust_model", "num_actors", "num_gpus", "batch_size_s", "row_timeout_s"
 )
 @ADDRESS
-@_JSON
+@JSON
 def retry(
     output: str,
     source: str,
@@ -123,4 +181,4 @@ def retry(
     from ray_asr.job.retry import retry as try_again
 
     change = partial(config_of, config_file, sets, flags)
-    _show(try_again(output, change, source, codes, address), as_json)
+    show(try_again(output, change, source, codes, address), as_json)

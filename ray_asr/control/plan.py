@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
+from ray_asr.blocks import Block, Grid, Said
 from ray_asr.config import Config
 from ray_asr.control.actor_counts import (
     SPLIT,
@@ -24,6 +25,7 @@ from ray_asr.control.capacity import ClusterResources, Node, even_share, kept_co
 from ray_asr.control.case import Case
 from ray_asr.control.measured import Baseline, BaselineEntry, Footprint
 from ray_asr.errors import PlanError
+from ray_asr.shown import Shown
 
 __all__ = [
     "Actors", "Baseline", "BaselineEntry", "ClusterResources", "Footprint", "Node", "Plan",
@@ -38,7 +40,7 @@ _PLENTY_GB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Shown):
     """How much of a cluster one job takes.
 
     Attributes:
@@ -61,6 +63,8 @@ class Plan:
         reasons: for each of these numbers, why, in words.
         warnings: what the cluster or the settings want looked at.
     """
+
+    width: ClassVar[int | None] = 100
 
     ncpu: int
     num_gpus: float
@@ -99,6 +103,39 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {**asdict(self), "num_cpus": self.num_cpus, "warnings": list(self.warnings)}
+
+    def blocks(self) -> list[Block]:
+        """Each number with its reason, then what wants to be looked at."""
+        return [self.numbers(), *self.said_warnings()]
+
+    def said_warnings(self) -> list[Said]:
+        """A sentence each."""
+        return [Said(f"warning: {warning}", "warning") for warning in self.warnings]
+
+    def numbers(self) -> Grid:
+        """Each number with its reason."""
+        load = "not known" if self.load_s is None else f"{self.load_s:.1f} s"
+        numbers = [
+            ("cores", f"{self.cores:g}"),
+            ("ncpu", f"{self.ncpu}"),
+            ("num_cpus", f"{self.num_cpus}"),
+            ("num_gpus", f"{self.num_gpus:.4g}"),
+            ("stages", self.stages),
+            ("recognize", f"{self.recognize} actors"),
+            ("detect", f"{self.detect} actors"),
+            ("punctuate", f"{self.punctuate} actors"),
+            ("autoscale", "yes" if self.autoscale else "no"),
+            ("batch_size_s", f"{self.batch_size_s:g} s"),
+            ("least_batch_s", f"{self.least_batch_s:g} s"),
+            ("most_batch_s", f"{self.most_batch_s:g} s"),
+            ("precision", self.precision),
+            ("reserve_cores", f"{self.reserve_cores}"),
+            ("pin_cores", "yes" if self.pin_cores else "no"),
+            ("object_store_gb", f"{self.object_store_gb:.2f} GB"),
+            ("load_s", load),
+        ]
+        rows = [(name, value, self.reasons[name]) for name, value in numbers]
+        return Grid((), rows, "lll")
 
 
 def make_plan(

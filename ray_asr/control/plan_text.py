@@ -5,19 +5,19 @@ Owns the dry run's arithmetic and its table. Pure. Must not know Ray, nor how nu
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from ray_asr.blocks import Block, Facts
 from ray_asr.control.measured import Baseline
 from ray_asr.control.plan import ClusterResources, Plan
+from ray_asr.shown import Shown
 
-_WIDTH, _INDENT = 100, 32
 NO_BASELINE = "no baseline: run `ray-asr tune` to have one measured"
 
 
 @dataclass(frozen=True, slots=True)
-class PlanReport:
+class PlanReport(Shown):
     """What `ray-asr plan` prints.
 
     Attributes:
@@ -31,6 +31,8 @@ class PlanReport:
         cost: of all cores and GPUs of the cluster for that time; None without a price.
     """
 
+    width: ClassVar[int | None] = 100
+
     plan: Plan
     cluster: ClusterResources
     audio_s: float | None
@@ -40,15 +42,14 @@ class PlanReport:
     actor_hours: float | None
     cost: float | None
 
-    def table(self) -> str:
-        """Each number with its reason, then what is expected; for a terminal."""
-        lines = [f"cluster         {_cluster_words(self.cluster)}"]
-        for name, value in self._numbers():
-            lines += _row(name, value, self.plan.reasons[name])
-        lines.append("")
-        lines += [_line(name, value) for name, value in self._expectations()]
-        lines += [_wrapped(f"warning: {warning}", "  ") for warning in self.plan.warnings]
-        return "\n".join(lines)
+    def blocks(self) -> list[Block]:
+        """Each number with its reason, then what is expected."""
+        return [
+            Facts([("cluster", _cluster_words(self.cluster))]),
+            self.plan.numbers(),
+            Facts(self._expectations()),
+            *self.plan.said_warnings(),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -67,29 +68,6 @@ class PlanReport:
             "actor_hours": self.actor_hours,
             "cost": self.cost,
         }
-
-    def _numbers(self) -> list[tuple[str, str]]:
-        plan = self.plan
-        load = "not known" if plan.load_s is None else f"{plan.load_s:.1f} s"
-        return [
-            ("cores", f"{plan.cores:g}"),
-            ("ncpu", f"{plan.ncpu}"),
-            ("num_cpus", f"{plan.num_cpus}"),
-            ("num_gpus", f"{plan.num_gpus:.4g}"),
-            ("stages", plan.stages),
-            ("recognize", f"{plan.recognize} actors"),
-            ("detect", f"{plan.detect} actors"),
-            ("punctuate", f"{plan.punctuate} actors"),
-            ("autoscale", "yes" if plan.autoscale else "no"),
-            ("batch_size_s", f"{plan.batch_size_s:g} s"),
-            ("least_batch_s", f"{plan.least_batch_s:g} s"),
-            ("most_batch_s", f"{plan.most_batch_s:g} s"),
-            ("precision", plan.precision),
-            ("reserve_cores", f"{plan.reserve_cores}"),
-            ("pin_cores", "yes" if plan.pin_cores else "no"),
-            ("object_store_gb", f"{plan.object_store_gb:.2f} GB"),
-            ("load_s", load),
-        ]
 
     def _expectations(self) -> list[tuple[str, str]]:
         audio = "not given" if self.audio_s is None else f"{self.audio_s / 3600:.2f} h"
@@ -162,19 +140,3 @@ def duration(seconds: float) -> str:
 def _cluster_words(cluster: ClusterResources) -> str:
     gpus = f", {cluster.gpus:g} GPUs" if cluster.gpus else ""
     return f"{len(cluster.nodes)} node(s), {cluster.cores:g} cores{gpus}"
-
-
-def _line(name: str, value: str) -> str:
-    return f"{name:<16}{value}"
-
-
-def _row(name: str, value: str, reason: str) -> list[str]:
-    first = f"{name:<16}{value:<{_INDENT - 16}}"
-    # A value that is too long for its column is kept apart from its reason.
-    return _wrapped(reason, " " * _INDENT, first if first.endswith(" ") else f"{first} ").split(
-        "\n"
-    )
-
-
-def _wrapped(text: str, indent: str, first: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=indent)

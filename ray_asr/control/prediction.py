@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ray_asr.blocks import Block, Facts, Grid, Said
 from ray_asr.control.baseline import Baseline, Entry
 from ray_asr.control.paper_job import Curve, Outcome, Workload
 from ray_asr.control.plan_text import duration
@@ -19,6 +20,7 @@ from ray_asr.control.rival_policies import FixedSize
 from ray_asr.control.simulate import Comparison, compare, figures
 from ray_asr.control.simulated_cluster import Simulation
 from ray_asr.errors import ConfigError, PlanError
+from ray_asr.shown import Shown
 
 # A larger job is simulated in larger chunks, and a longer one with fewer decisions.
 _MOST_CHUNKS, _MOST_DECISIONS = 20_000, 5_000
@@ -86,7 +88,7 @@ class RealRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Shown):
     """What a job would take.
 
     Attributes:
@@ -108,8 +110,8 @@ class Prediction:
         """By how much of the real run's time it was mistaken; None where there was no such run."""
         return None if self.real is None else self.expected.makespan_s / self.real.wall_s - 1
 
-    def table(self) -> str:
-        """For a terminal."""
+    def blocks(self) -> list[Block]:
+        """The job, what was measured, and what each policy would take."""
         work, setting = self.workload, self.setting
         speeds = ", ".join(f"{speed:.0f}x" for speed in work.curve.speeds[:8])
         facts = [
@@ -122,22 +124,22 @@ class Prediction:
                 f"{work.load_s:.1f} s until actors work",
             ),
         ]
-        lines = [f"{name:<16}{text}" for name, text in facts]
         priced = work.price > 0
-        lines += [
-            "",
-            f"{'':<28}{'finished after':>16}{'actor-hours':>14}" + "cost".rjust(10) * priced,
+        head = ["", "finished after", "actor-hours", *(["cost"] if priced else [])]
+        rows = [
+            [name, duration(outcome.makespan_s), f"{outcome.actor_hours:.2f}"]
+            + ([f"{outcome.cost:.2f}"] if priced else [])
+            for name, outcome in self._rows()
         ]
-        for name, outcome in self._rows():
-            line = f"{name:<28}{duration(outcome.makespan_s):>16}{outcome.actor_hours:>14.2f}"
-            lines.append(line + f"{outcome.cost:>10.2f}" * priced)
+        blocks: list[Block] = [Facts(facts), Grid(head, rows)]
         if self.real is not None and self.error is not None:
-            lines += [
-                "",
-                f"{self.real.run_id} took {duration(self.real.wall_s)}; predicted "
-                f"{duration(self.expected.makespan_s)} ({100 * self.error:+.1f} %).",
-            ]
-        return "\n".join(lines)
+            blocks.append(
+                Said(
+                    f"{self.real.run_id} took {duration(self.real.wall_s)}; predicted "
+                    f"{duration(self.expected.makespan_s)} ({100 * self.error:+.1f} %)."
+                )
+            )
+        return blocks
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from ray_asr.blocks import Block, Cell, Grid, Said
 from ray_asr.control.oracle import Hindsight, hindsight
 from ray_asr.control.paper_job import Outcome, Workload
 from ray_asr.control.policy import PolicyOptions, ScalingPolicy
@@ -16,6 +17,7 @@ from ray_asr.control.rival_policies import FixedSize, RayNodes, RayRule
 from ray_asr.control.simulated_cluster import Simulation
 from ray_asr.control.workloads import workloads
 from ray_asr.errors import ConfigError
+from ray_asr.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,40 +93,39 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class SimulationResult:
+class SimulationResult(Shown):
     """All workloads under each policy."""
 
     options: SimulationOptions
     comparisons: tuple[Comparison, ...]
 
-    def table(self) -> str:
-        """For a terminal: makespan in seconds, actor-hours and, with a price, cost of each."""
+    def blocks(self) -> list[Block]:
+        """Makespan in seconds, actor-hours and, with a price, cost of each."""
         priced = self.options.price_per_actor_hour > 0
-        columns = (("s", 9), ("act-h", 8), *((("cost", 9),) if priced else ()))
-        block = sum(width for _, width in columns)
-        names = self.comparisons[0].outcomes()
-        width = max(8, *(len(c.name) for c in self.comparisons))
-        lines = [
-            f"{'workload':<{width}}" + "".join(f"{who:>{block}}" for who in names),
-            " " * width + "".join(f"{unit:>{wide}}" for unit, wide in columns) * len(names),
-        ]
+        units = ("s", "act-h", *(("cost",) if priced else ()))
+        head = ["workload"]
+        for who in self.comparisons[0].outcomes():
+            head += [f"{who}: {units[0]}", *units[1:]]
+        rows: list[list[Cell]] = []
         for c in self.comparisons:
-            cells = "".join(
-                f"{o.makespan_s:>9.0f}{o.actor_hours:>8.2f}" + (f"{o.cost:>9.2f}" if priced else "")
-                for o in c.outcomes().values()
-            )
-            marks = ("" if c.near_oracle else "  far from the oracle") + (
-                "" if c.beats_ray else "  no better than Ray"
-            )
-            lines.append(f"{c.name:<{width}}{cells}{marks}")
+            row: list[Cell] = [c.name]
+            for o in c.outcomes().values():
+                row += [f"{o.makespan_s:.0f}", f"{o.actor_hours:.2f}"]
+                row += [f"{o.cost:.2f}"] if priced else []
+            marks = [
+                *([] if c.near_oracle else ["far from the oracle"]),
+                *([] if c.beats_ray else ["no better than Ray"]),
+            ]
+            rows.append([*row, (", ".join(marks), "warning")])
         count = len(self.comparisons)
         near = sum(c.near_oracle for c in self.comparisons)
         beaten = sum(c.beats_ray for c in self.comparisons)
-        lines.append(
+        said = (
             f"{near} of {count} within 1.05 times the oracle's makespan and 1.1 times its "
             f"actor-hours; Ray's rule beaten in {beaten} of {count}"
         )
-        return "\n".join(lines)
+        align = "l" + "r" * (len(head) - 1) + "l"
+        return [Grid([*head, ""], rows, align), Said(said)]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; histories left out."""

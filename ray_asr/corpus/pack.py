@@ -8,8 +8,9 @@ it, so paths must mean the same on every node.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.fs as pafs
 import ray
 import ray.exceptions
 
+from ray_asr.blocks import Block, Cell, Facts
 from ray_asr.corpus.manifests import (
     AUDIO_SUFFIXES,
     Recordings,
@@ -36,18 +38,22 @@ from ray_asr.corpus.pack_shards import (
 from ray_asr.corpus.storage import open_filesystem, whole_name, write_whole
 from ray_asr.corpus.units import MIB
 from ray_asr.errors import ConfigError, DataError
+from ray_asr.live import Live
 from ray_asr.redaction import redacted
+from ray_asr.shown import Shown
 
 REPORT_FOLDER = "_pack"
 UNREADABLE_FILE = "unreadable.jsonl"
 _SHOWN = 10
+
+logger = logging.getLogger(__name__)
 
 # What a task runs to get its rows; it gets the list that what it cannot read goes to.
 ReadRows = Callable[[list[tuple[str, str]]], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class PackSummary:
+class PackSummary(Shown):
     """What was packed.
 
     Attributes:
@@ -63,19 +69,24 @@ class PackSummary:
     audio_s: float
     unreadable: tuple[tuple[str, str], ...]
 
-    def table(self) -> str:
-        """The summary in a few aligned lines, with the first of what was left out."""
-        lines = [
-            f"rows        {self.rows}",
-            f"shards      {self.shards} in {self.destination}",
-            f"audio       {self.audio_s / 3600:.3f} h, {self.audio_bytes / MIB:.1f} MiB",
-            f"unreadable  {len(self.unreadable)}",
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+    def blocks(self) -> list[Block]:
+        """The summary in a few facts, with the first of what was left out."""
+        left_out = len(self.unreadable)
+        facts: list[tuple[str, Cell]] = [
+            ("rows", f"{self.rows}"),
+            ("shards", f"{self.shards} in {self.destination}"),
+            ("audio", f"{self.audio_s / 3600:.3f} h, {self.audio_bytes / MIB:.1f} MiB"),
+            ("unreadable", (f"{left_out}", "warning") if left_out else "0"),
         ]
-        lines += [f"  {name}: {reason}" for name, reason in self.unreadable[:_SHOWN]]
-        if len(self.unreadable) > _SHOWN:
+        facts += [("", f"{name}: {reason}") for name, reason in self.unreadable[:_SHOWN]]
+        if left_out > _SHOWN:
             where = f"{self.destination}/{REPORT_FOLDER}/{UNREADABLE_FILE}"
-            lines.append(f"  … and {len(self.unreadable) - _SHOWN} more in {where}")
-        return "\n".join(lines)
+            facts.append(("", f"… and {left_out - _SHOWN} more in {where}"))
+        return [Facts(facts)]
 
 
 def pack(
@@ -254,14 +265,18 @@ def _run(
     running: dict[Any, int] = {}
     waiting = iter(range(len(paths)))
     try:
-        while len(reports) < len(paths):
-            while len(running) < most and (index := next(waiting, None)) is not None:
-                task = _pack_shard.remote(
-                    filesystem, paths[index], schema, readers[index], row_group_bytes
-                )
-                running[task] = index
-            (done, *_), _ = ray.wait(list(running))
-            reports[running.pop(done)] = ray.get(done)
+        with Live(logger) as live:
+            while len(reports) < len(paths):
+                while len(running) < most and (index := next(waiting, None)) is not None:
+                    task = _pack_shard.remote(
+                        filesystem, paths[index], schema, readers[index], row_group_bytes
+                    )
+                    running[task] = index
+                (done, *_), _ = ray.wait(list(running))
+                reports[running.pop(done)] = ray.get(done)
+                if live.due(is_last=len(reports) == len(paths)):
+                    words = f"{len(reports)}/{len(paths)} shards are packed"
+                    live.say(words, len(reports) / len(paths))
     except ray.exceptions.RayTaskError as error:
         reason = redacted(str(error.cause)).rstrip(".")
         raise DataError(f"a shard could not be packed: {reason}.") from error

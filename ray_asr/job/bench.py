@@ -28,7 +28,7 @@ from ray_asr.errors import ConfigError
 from ray_asr.job.bench_cases import LIMIT_MODULE, Case, chosen_cases
 from ray_asr.job.bench_inputs import UNTRAINED, find_models, machine, write_audio
 from ray_asr.job.bench_process import CaseFailedError, Measured, run_case
-from ray_asr.job.bench_table import Row, report, table
+from ray_asr.job.bench_table import BenchResult, Row, report
 
 _QUICK = {"minutes": 1.0, "repeat": 1}
 _BENCHMARKS = "benchmarks"
@@ -80,8 +80,8 @@ class BenchOptions:
         load_config(None, self.sets)  # says what is wrong with them
 
 
-def run_bench(options: BenchOptions, json_file: str | None = None) -> str:
-    """Measure, and give the table; the JSON goes to `json_file`.
+def run_bench(options: BenchOptions, json_file: str | None = None) -> BenchResult:
+    """Measure, and give the figures; the JSON goes to `json_file`.
 
     Raises:
         ConfigError: an option that cannot work; said before anything runs.
@@ -117,7 +117,7 @@ def run_bench(options: BenchOptions, json_file: str | None = None) -> str:
 
 def _measured(
     cases: Sequence[Case], spec: dict[str, Any], options: BenchOptions, json_file: str | None
-) -> str:
+) -> BenchResult:
     with tempfile.TemporaryDirectory(prefix="ray_asr_bench_") as folder:
         root = Path(folder)
         spec |= write_audio(root, 60 * options.minutes, options.container)
@@ -125,10 +125,10 @@ def _measured(
         facts = {**machine(spec["cores"]), "options": dataclasses.asdict(options)}
         facts |= {"audio_s": spec["audio_s"], "utterances": spec["utterances"]}
 
-        def keep() -> dict[str, Any]:
-            result = report(rows, facts)
+        def keep() -> BenchResult:
+            result = BenchResult(report(rows, facts))
             if json_file is not None:
-                text = json.dumps(result, indent=2, ensure_ascii=False)
+                text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
                 part = Path(f"{json_file}.part")
                 part.write_text(f"{text}\n", encoding="utf-8")
                 part.replace(json_file)
@@ -138,9 +138,9 @@ def _measured(
             _run_all(rows, spec, root, options, after_each=keep)
         except KeyboardInterrupt:
             if any(row.results for row in rows):
-                logger.warning("stopped; what was measured until then:\n%s", table(keep()))
+                logger.warning("stopped; what was measured until then:\n%s", keep().table())
             raise
-        return table(keep())
+        return keep()
 
 
 def _benchmarks_folder() -> Path | None:

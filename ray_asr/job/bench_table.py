@@ -13,8 +13,10 @@ from typing import Any
 
 import jiwer
 
+from ray_asr.blocks import Block, Cell, Grid, Said
 from ray_asr.job.bench_cases import FIRST_ROW, MARKS, MOST_OVERHEAD_MS, OVERHEAD_CASE, Case
 from ray_asr.job.bench_process import Measured
+from ray_asr.shown import Shown
 
 _NOT_FACTS = ("started", "ended", "texts")
 
@@ -119,15 +121,32 @@ def _range(spread: Mapping[str, Any] | None, form: str) -> str:
     return "" if spread is None else f"{spread['least']:{form}}-{spread['most']:{form}}"
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The figures for a terminal."""
-    head = ["case", "x real time", "least-most", "row 1", "CPU %", "GPU %", "GB", "text", ""]
-    lines = [head]
+@dataclass(frozen=True, slots=True)
+class BenchResult(Shown):
+    """What was measured.
+
+    Attributes:
+        figures: everything, as `report` gives it.
+    """
+
+    figures: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return dict(self.figures)
+
+    def blocks(self) -> list[Block]:
+        """What it was measured on, a row for each case, and the marks."""
+        return _blocks(self.figures)
+
+
+def _blocks(result: Mapping[str, Any]) -> list[Block]:
+    head = ("case", "x real time", "least-most", "row 1", "CPU %", "GPU %", "GB", "text", "")
+    rows: list[list[Cell]] = []
     for case in result["cases"].values():
         speed, ratio = case["x_real_time"], case["against_first_row"]
         difference = case["text_difference"]
-        note = case["error"] or ", ".join(_notes(case))
-        lines.append(
+        rows.append(
             [
                 case["title"],
                 _figure(speed, ".1f"),
@@ -137,7 +156,7 @@ def table(result: Mapping[str, Any]) -> str:
                 _figure(case["gpu_percent"], ".0f") if case["gpu_percent"] else "null",
                 _figure(case["peak_memory_mb"], ".1f", 1 / 1024),
                 "" if difference is None else f"{100 * difference:.1f} %",
-                note,
+                (case["error"], "bad") if case["error"] else ", ".join(_notes(case)),
             ]
         )
     options = result["options"]
@@ -146,14 +165,16 @@ def table(result: Mapping[str, Any]) -> str:
         f"{options['device']}; {result['utterances']} utterances, {result['audio_s']:.0f} s, "
         f"{options['container']}; {options['repeat']} repetitions in turn, medians."
     )
-    marks = [["mark", "measured", "least-most", "wanted"]]
+    blocks: list[Block] = [Said(facts), Grid(head, rows, "lrrrrrrrl")]
+    marks: list[list[Cell]] = []
     for mark in result["marks"]:
         wanted = f">= {mark['at_least']:g}" if "at_least" in mark else f"<= {mark['at_most']:g}"
         spread = mark["measured"]
         measured = _figure(spread, ".3f") or "not measured"
         marks.append([mark["mark"], measured, _range(spread, ".3f"), wanted])
-    shown = [facts, "", *_aligned(lines)]
-    return "\n".join([*shown, "", *_aligned(marks)] if len(marks) > 1 else shown)
+    if marks:
+        blocks.append(Grid(("mark", "measured", "least-most", "wanted"), marks, "lrrl"))
+    return blocks
 
 
 def _notes(case: Mapping[str, Any]) -> list[str]:
@@ -163,14 +184,3 @@ def _notes(case: Mapping[str, Any]) -> list[str]:
     if "cpu_ms_per_row" in told:
         notes.append(f"{told['cpu_ms_per_row']:.3f} ms of CPU a row")
     return notes
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    aligned = []
-    for line in lines:
-        first, *others, last = line
-        cells = [first.ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:-1], strict=True)]
-        aligned.append("  ".join([*cells, last]).rstrip())
-    return aligned

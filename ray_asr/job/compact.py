@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from ray_asr.blocks import Block, Facts, Said
 from ray_asr.corpus.compacted import COMPACTED_FILE, write_record
 from ray_asr.corpus.lease import LEASE_FOLDER, Lease, held
 from ray_asr.corpus.restart import SWITCH_FILE, finish_switch
@@ -30,6 +31,7 @@ from ray_asr.corpus.storage import WRITING, open_filesystem, whole_file, write_w
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.exchange import beside, exchange, obstacle, sync_folder
 from ray_asr.job.joining import Joint, part_files, planned, record_of, write_all, write_joint
+from ray_asr.shown import Shown
 
 MIB = 2**20
 # Stands in a new output until that is complete; one that was cut short is begun again.
@@ -40,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CompactSummary:
+class CompactSummary(Shown):
     """What became of an output's files.
 
     Attributes:
@@ -61,18 +63,26 @@ class CompactSummary:
         """All of it, ready for JSON."""
         return asdict(self)
 
-    def table(self) -> str:
-        """The summary in a few aligned lines, for a terminal."""
+    def blocks(self) -> list[Block]:
+        """The summary in a few facts."""
         if self.files_before == self.files_after:
-            return f"nothing to join: {self.output} has {self.files_after} files as they should be."
-        return "\n".join(
-            [
-                f"rows    {self.rows}",
-                f"files   {self.files_before} before, {self.files_after} now",
-                f"MiB     {self.bytes_before / MIB:.1f} before, {self.bytes_after / MIB:.1f} now",
-                f"output  {self.output}",
+            return [
+                Said(
+                    f"nothing to join: {self.output} has {self.files_after} files as they should "
+                    "be."
+                )
             ]
-        )
+        mib = f"{self.bytes_before / MIB:.1f} before, {self.bytes_after / MIB:.1f} now"
+        return [
+            Facts(
+                [
+                    ("rows", f"{self.rows}"),
+                    ("files", f"{self.files_before} before, {self.files_after} now"),
+                    ("MiB", mib),
+                    ("output", self.output),
+                ]
+            )
+        ]
 
 
 def compact(output: str, to: str = "", target_mb: float = 256.0) -> CompactSummary:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ray_asr.blocks import Block, Cell, Facts, Said
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
+from ray_asr.shown import Shown
 
 # Of an output that is all wrong, so many findings are told of, and so many rows of each.
 MOST_FINDINGS = 1000
@@ -67,7 +69,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Shown):
     """What `verify` proved, or what it found.
 
     Attributes:
@@ -120,20 +122,20 @@ class Verification:
         """All of it, ready for JSON."""
         return {"proven": self.proven, "sentence": self.sentence(), **asdict(self)}
 
-    def table(self) -> str:
-        """Counts, findings and the outcome, for a terminal."""
+    def blocks(self) -> list[Block]:
+        """Counts, findings and the outcome."""
         status = ", ".join(
             f"{self.by_status.get(name, 0)} {name}"
             for name in (STATUS_OK, STATUS_NO_SPEECH, STATUS_FAILED)
         )
-        lines = [
-            f"rows    {self.rows_in} in, {self.rows_out} out",
-            f"status  {status}",
-            f"units   {self.units - self.units_missing} of {self.units} done",
+        facts: list[tuple[str, Cell]] = [
+            ("rows", f"{self.rows_in} in, {self.rows_out} out"),
+            ("status", status),
+            ("units", f"{self.units - self.units_missing} of {self.units} done"),
         ]
-        lines += [f"found   {finding.line()}" for finding in self.findings[:_SHOWN]]
+        facts += [("found", finding.line()) for finding in self.findings[:_SHOWN]]
         left = sum(self.by_kind.values()) - _SHOWN
         if left > 0:
-            lines.append(f"        and {left} more; --json has {MOST_FINDINGS} at most")
-        lines += [f"note    {note}" for note in self.notes]
-        return "\n".join([*lines, self.sentence()])
+            facts.append(("", f"and {left} more; --json has {MOST_FINDINGS} at most"))
+        facts += [("note", note) for note in self.notes]
+        return [Facts(facts), Said(self.sentence(), "good" if self.proven else "bad")]

@@ -1,15 +1,16 @@
 """Work on many files, several at a time, with word now and then of how far it is.
 
-Owns the threads and the pace of that word. Must not know what is done with a file, or Ray.
+Owns the threads. Must not know what is done with a file, or Ray.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from ray_asr.live import Live
 
 T = TypeVar("T")
 
@@ -27,12 +28,10 @@ def for_each(tasks: Sequence[T], work: Callable[[T], None], threads: int, words:
         threads: at work at the same time.
         words: of how far it is, with a place for the number done and one for that of all.
     """
-    said = time.monotonic()
-    with ThreadPoolExecutor(threads) as pool:
+    with Live(logger, _SAY_EVERY_S) as live, ThreadPoolExecutor(threads) as pool:
         try:
             for done, _ in enumerate(pool.map(work, tasks), 1):
-                if time.monotonic() - said > _SAY_EVERY_S:
-                    said = time.monotonic()
-                    logger.info(words, done, len(tasks))
+                if live.due(is_last=done == len(tasks)):
+                    live.say(words % (done, len(tasks)), done / len(tasks))
         finally:
             pool.shutdown(cancel_futures=True)

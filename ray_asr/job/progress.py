@@ -1,6 +1,6 @@
 """How far a run is: rows, audio-hours, and when it will be done.
 
-Owns the wording and the pace of progress lines. Must not know Ray.
+Owns the wording of progress lines. Must not know Ray, or where the lines are seen.
 """
 
 from __future__ import annotations
@@ -8,30 +8,40 @@ from __future__ import annotations
 import logging
 import time
 
+from ray_asr.live import Live
+
 logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Logs a line now and then, and one at the end.
+    """Says how far it is now and then, and once at the end; used with `with`.
 
     Args:
         rows_total: rows that this run has to do.
-        every_s: least time between two lines, in seconds.
+        every_s: least time between two lines of a log, in seconds.
     """
 
     def __init__(self, rows_total: int, every_s: float = 10.0) -> None:
         self._rows_total = rows_total
-        self._every_s = every_s
-        self._started = self._last = time.monotonic()
+        self._live = Live(logger, every_s)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._live.__enter__()
+        if self._live.due():
+            self._live.say(f"0/{self._rows_total} rows, models are being loaded")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.__exit__(*exception)
 
     def update(self, rows: int, audio_ms: int, also: str = "") -> None:
         """Say where the run is, and what else there is to say, unless that was a moment ago."""
-        now = time.monotonic()
-        if rows < self._rows_total and now - self._last < self._every_s:
+        if rows < self._rows_total and not self._live.due():
             return
-        self._last = now
-        line = self.line(rows, audio_ms, now - self._started)
-        logger.info("%s", f"{line}; {also}" if also else line)
+        line = self.line(rows, audio_ms, time.monotonic() - self._started)
+        share = rows / self._rows_total if self._rows_total else 1.0
+        self._live.say(f"{line}; {also}" if also else line, share)
 
     def line(self, rows: int, audio_ms: int, elapsed_s: float) -> str:
         """One line: done, speed, and the time left at the pace so far."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
+from ray_asr.blocks import Block, Facts, Said
 from ray_asr.config import Config, with_settings
 from ray_asr.corpus.compacted import Place
 from ray_asr.corpus.resume import part_places, recorded_job
@@ -34,6 +35,7 @@ from ray_asr.job.row_checks import mask_of
 from ray_asr.job.summary import RunSummary, latest_run
 from ray_asr.redaction import HIDDEN, redacted
 from ray_asr.schema import STATUS_FAILED
+from ray_asr.shown import Shown
 
 _READERS = 8
 _ROWS_AT_ONCE = 65_536
@@ -42,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RetrySummary:
+class RetrySummary(Shown):
     """What became of failed rows.
 
     Attributes:
@@ -59,14 +61,14 @@ class RetrySummary:
         """All of it, ready for JSON."""
         return asdict(self)
 
-    def table(self) -> str:
-        """The retry in a few aligned lines, for a terminal."""
+    def blocks(self) -> list[Block]:
+        """The retry in a few facts."""
         if not self.rows_failed_before:
-            return f"nothing to retry: no such row of {self.run.output} has failed."
-        lines = [self.run.table(), f"{'retried':<8}{self.run.rows_out} rows that had failed"]
+            return [Said(f"nothing to retry: no such row of {self.run.output} has failed.")]
+        facts = [*self.run.facts(), ("retried", f"{self.run.rows_out} rows that had failed")]
         if self.rows_skipped:
-            lines.append(f"{'skipped':<8}{self.rows_skipped}, whose input has changed or is gone")
-        return "\n".join(lines)
+            facts.append(("skipped", f"{self.rows_skipped}, whose input has changed or is gone"))
+        return [Facts(facts)]
 
 
 def retry(

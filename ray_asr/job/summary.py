@@ -5,6 +5,7 @@ Owns the summary's fields and the folders `_runs/<run_id>/`. Must not know how a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
@@ -19,14 +21,18 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
 
+from ray_asr.blocks import Block, Cell, Facts
 from ray_asr.config import Config, fingerprint, to_dict
 from ray_asr.corpus.storage import write_whole
 from ray_asr.redaction import redacted, redacted_settings
+from ray_asr.shown import Shown
 from ray_asr.yaml_text import parse_yaml
+
+_PACKAGES = ("ray_asr", "ray", "funasr", "torch", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(Shown):
     """One run of `transcribe` on one output.
 
     Attributes:
@@ -60,21 +66,29 @@ class RunSummary:
     model_id: str
     config_fingerprint: str
 
-    def table(self) -> str:
-        """The run in a few aligned lines, for a terminal."""
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON; what `summary.json` has."""
+        return dataclasses.asdict(self)
+
+    def blocks(self) -> list[Block]:
+        """The run in a few facts."""
+        return [Facts(self.facts())]
+
+    def facts(self) -> list[tuple[str, Cell]]:
+        """Names and values, as they are shown."""
         rows = f"{self.rows_in} in, {self.rows_out} written, {self.rows_resumed} done before"
         status = f"{self.rows_ok} ok, {self.rows_no_speech} no_speech, {self.rows_failed} failed"
-        lines = [("rows", rows), ("output", self.output)]
+        lines: list[tuple[str, Cell]] = [("rows", rows), ("output", self.output)]
         if self.rows_out:
             lines[1:1] = [
-                ("status", status),
+                ("status", (status, "warning") if self.rows_failed else status),
                 ("audio", f"{self.audio_s / 3600:.3f} h in {self.wall_s:.1f} s"),
                 ("speed", f"{self.rtfx:.1f}x real time"),
                 ("actors", f"{self.actors_max} with {self.ncpu} cores each"),
             ]
         if self.cpu_percent_mean is not None:
             lines.insert(-1, ("CPU", f"{self.cpu_percent_mean:.0f} % of all cores"))
-        return "\n".join(f"{name:<8}{value}" for name, value in lines)
+        return lines
 
 
 def new_run_id() -> str:
@@ -97,9 +111,19 @@ def begin_run(
         "config_fingerprint": fingerprint(config),
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
+        "versions": _versions(),
     }
     text = json.dumps(record, indent=2, ensure_ascii=False)
     write_whole(filesystem, f"{run_folder}/run.json", text.encode())
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages that decide what comes out and how fast."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +171,17 @@ def write_run(
     plan: Mapping[str, Any] | None = None,
     scaling: Sequence[Mapping[str, Any]] = (),
     samples: pa.Table | None = None,
+    chunks: Mapping[str, Any] | None = None,
 ) -> None:
     """Leave what became of a run in its folder.
 
     `summary.json`; `plan.json` with the reason for each number; `scaling.json`, every change in the
-    number of actors, with its reason; `samples.parquet`, what the monitor saw.
+    number of actors, with its reason; `samples.parquet`, what the monitor saw; `chunks.json`, what
+    chunks of rows took, and how much of it was padding.
     """
     run_folder = _run_folder(folder, run.run_id)
     filesystem.create_dir(run_folder, recursive=True)
-    for name, values in (("plan", plan), ("scaling", list(scaling))):
+    for name, values in (("plan", plan), ("scaling", list(scaling)), ("chunks", chunks)):
         if values:
             shown = redacted_settings(values)
             text = json.dumps(shown, indent=2, ensure_ascii=False, default=str)
@@ -164,5 +190,5 @@ def write_run(
         sink = pa.BufferOutputStream()
         pq.write_table(samples, sink, compression="zstd")
         write_whole(filesystem, f"{run_folder}/samples.parquet", sink.getvalue())
-    summary = json.dumps(dataclasses.asdict(run), indent=2, ensure_ascii=False)
+    summary = json.dumps(run.to_dict(), indent=2, ensure_ascii=False)
     write_whole(filesystem, f"{run_folder}/summary.json", summary.encode())

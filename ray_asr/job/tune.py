@@ -43,8 +43,9 @@ from ray_asr.job.tune_candidates import (
 )
 from ray_asr.job.tune_machine import Meter, hardware_of, models_of, versions
 from ray_asr.job.tune_sample import Drawn, draw_samples
-from ray_asr.job.tune_table import check_line, tune_table
+from ray_asr.job.tune_table import TuneResult, check_line
 from ray_asr.job.tune_watch import noting, ready_board
+from ray_asr.live import Live
 
 PlanOf = Callable[[Config], Plan]
 
@@ -93,21 +94,6 @@ class TuneOptions:
             raise ConfigError(f"tolerance is {self.tolerance}: use a share from 0 to below 1.")
 
 
-@dataclass(frozen=True, slots=True)
-class TuneResult:
-    """What a run of the tuner says.
-
-    Attributes:
-        text: for the terminal.
-        baseline: what was measured, or with `check` what it was held against.
-        slower: with `check`: the best setting has become slower than the tolerance allows.
-    """
-
-    text: str
-    baseline: Baseline
-    slower: bool = False
-
-
 def run_tune(
     source: str,
     config: Config,
@@ -131,7 +117,7 @@ def run_tune(
         ConfigError, DataError, PlanError: said before anything is measured.
     """
     known = load_baseline(options.out) if options.check else None
-    check_models(config)
+    config = check_models(config)
     input_units(source, config)  # what is wrong with the input is said before Ray starts
     connect(address)
     cluster = cluster_resources()
@@ -141,7 +127,8 @@ def run_tune(
         prefix="tune-", dir=options.work_folder or None, ignore_cleanup_errors=True
     ) as work:
         tuning = _Tuning(source, config, options, cluster, plan_of, make_engine, Path(work))
-        return tuning.check(known) if known is not None else tuning.tune()
+        with tuning.live:
+            return tuning.check(known) if known is not None else tuning.tune()
 
 
 def _check_folder(cluster: ClusterResources, options: TuneOptions) -> None:
@@ -175,6 +162,8 @@ class _Tuning:
         self._samples: list[Drawn] = []
         self._failed_rows: dict[int, int] = {}
         self._deadline = 0.0
+        self._runs = 0
+        self.live = Live(logger)
 
     def tune(self) -> TuneResult:
         """Measure candidates and write the baseline."""
@@ -204,11 +193,7 @@ class _Tuning:
         beside_s = overhead_s(trials, [sample.audio_s for sample in self._samples])
         baseline = self._baseline(entries, beside_s)
         baseline.save(self._options.out)
-        text = (
-            f"{tune_table(baseline)}\n\nwritten: {self._options.out}\nto use it: "
-            f"--set control.baseline={self._options.out}"
-        )
-        return TuneResult(text, baseline)
+        return TuneResult(baseline, self._options.out)
 
     def _warmed(self, default: Candidate) -> str:
         """Run the default once; what its recognizer really computed in."""
@@ -237,7 +222,8 @@ class _Tuning:
             trial.runs.setdefault(0, []).append(self._transcribed(candidate, 0))
         speed = trial.speed(0)
         slower = speed < best.x_real_time * (1 - self._options.tolerance)
-        return TuneResult(check_line(best, speed, self._options.tolerance), known, slower)
+        checked = check_line(best, speed, self._options.tolerance)
+        return TuneResult(known, self._options.out, checked, slower)
 
     def _default(self) -> Candidate:
         plan = self._plan_of(self._config)
@@ -285,7 +271,10 @@ class _Tuning:
     def _transcribed(self, candidate: Candidate, rung: int) -> Run:
         """One job on a sample, from loaded models to the last part written."""
         sample = self._samples[rung]
-        logger.info("measuring %s on %.0f s of audio.", candidate, sample.audio_s)
+        self._runs += 1
+        spent = 1 - (self._deadline - time.monotonic()) / (60 * self._options.budget_minutes)
+        line = f"measuring {candidate} on {sample.audio_s:.0f} s of audio (run {self._runs})"
+        self.live.say(line, spent if self._deadline else 0.0)
         output = self._work / f"out-{uuid.uuid4().hex[:8]}"
         context = DataContext.get_current()
         waited_s, context.wait_for_min_actors_s = context.wait_for_min_actors_s, _MOST_LOADING_S

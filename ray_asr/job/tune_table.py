@@ -1,11 +1,16 @@
-"""A baseline as a table for the terminal.
+"""What a run of the tuner says: a baseline as a table, or how it was held against one.
 
 Owns its columns. Must not know how anything was measured.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+from ray_asr.blocks import Block, Facts, Grid, Said
 from ray_asr.control.baseline import Baseline, Entry
+from ray_asr.shown import Shown
 
 _HEAD = (
     "actors", "ncpu", "batch s", "precision", "stages", "CPU %", "GPU %", "GB", "x real time",
@@ -13,18 +18,47 @@ _HEAD = (
 )  # fmt: skip
 
 
-def tune_table(baseline: Baseline) -> str:
+@dataclass(frozen=True, slots=True)
+class TuneResult(Shown):
+    """What a run of the tuner says.
+
+    Attributes:
+        baseline: what was measured, or with `check` what it was held against.
+        out: the baseline's file.
+        checked: with `check`: how fast the best setting is now.
+        slower: with `check`: it has become slower than the tolerance allows.
+    """
+
+    baseline: Baseline
+    out: str
+    checked: str = ""
+    slower: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "out": self.out,
+            "checked": self.checked,
+            "slower": self.slower,
+            "baseline": self.baseline.to_dict(),
+        }
+
+    def blocks(self) -> list[Block]:
+        """The settings, the fastest first; or what became of the best."""
+        if self.checked:
+            return [Said(self.checked, "bad" if self.slower else "plain")]
+        use = f"--set control.baseline={self.out}"
+        return [
+            *tune_blocks(self.baseline),
+            Facts([("written", self.out), ("to use it", use)]),
+        ]
+
+
+def tune_blocks(baseline: Baseline) -> list[Block]:
     """Every setting, the fastest first, its speed against the default, the best marked."""
     default = baseline.default()
     best = baseline.best()
     entries = sorted(baseline.entries, key=lambda e: (-e.sample_s, -e.x_real_time))
-    lines = [_HEAD, *(_line(entry, default, entry is best) for entry in entries)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(_HEAD))]
-    shown = [
-        "  ".join(cell.rjust(width) for cell, width in zip(line[:-1], widths, strict=False))
-        + f"  {line[-1]}".rstrip()
-        for line in lines
-    ]
     hardware, sample = baseline.hardware, baseline.sample
     gpus = f", {', '.join(hardware.gpus)}" if hardware.gpus else ""
     facts = (
@@ -32,7 +66,8 @@ def tune_table(baseline: Baseline) -> str:
         f"{baseline.date}; model {baseline.models.model}; {sample.utterances} utterances, "
         f"{sample.audio_s:.0f} s; medians of repetitions in turn."
     )
-    return "\n".join([facts, "", *shown])
+    rows = [_line(entry, default, entry is best) for entry in entries]
+    return [Said(facts), Grid(_HEAD, rows, "r" * (len(_HEAD) - 1) + "l")]
 
 
 def _line(entry: Entry, default: Entry | None, is_best: bool) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from ray_asr.job import bench
 from ray_asr.job.bench import BenchOptions, run_bench
 from ray_asr.job.bench_cases import FIRST_ROW, MARKS, Case, all_cases, chosen_cases
 from ray_asr.job.bench_process import CaseFailedError, Measured, run_case
-from ray_asr.job.bench_table import Row, report, table, text_difference
+from ray_asr.job.bench_table import BenchResult, Row, report, text_difference
 from ray_asr.schema import SAMPLE_RATE_HZ
 
 PROGRAM_HEAD = """
@@ -156,7 +156,7 @@ def test_a_failing_case_has_its_error_and_the_others_go_on(
     assert len(got["good"]["x_real_time"]["repetitions"]) == 2
     assert got["good"]["text_difference"] == 0
     assert got["good"]["gpu_percent"] is None
-    assert "no such thing" in shown
+    assert "no such thing" in shown.table()
 
 
 def test_the_fastest_variant_is_measured(
@@ -207,8 +207,8 @@ def test_a_mark_of_a_case_that_failed_is_not_measured() -> None:
     failed = Row(chosen_cases(["ours-fp32"], 2)[0], error="it broke")
     result = report([row_of(FIRST_ROW, [10]), failed], facts())
     assert [mark["measured"] for mark in result["marks"]] == [None]
-    assert "not measured" in table(result)
-    assert "it broke" in table(result)
+    assert "not measured" in BenchResult(result).table()
+    assert "it broke" in BenchResult(result).table()
 
 
 def test_overhead_is_a_mark_of_its_own_and_no_speed() -> None:
@@ -217,7 +217,7 @@ def test_overhead_is_a_mark_of_its_own_and_no_speed() -> None:
     result = report([row], facts())
     assert result["cases"]["overhead"]["x_real_time"] is None
     assert result["marks"][0]["measured"]["median"] == 0.25
-    assert "0.250 ms of CPU a row" in table(result)
+    assert "0.250 ms of CPU a row" in BenchResult(result).table()
 
 
 def test_text_difference_forgives_blanks_and_case() -> None:

@@ -28,7 +28,8 @@ from ray_asr.job.tune_candidates import (
     overhead_s,
 )
 from ray_asr.job.tune_sample import draw_samples
-from ray_asr.job.tune_table import check_line, tune_table
+from ray_asr.job.tune_table import check_line, tune_blocks
+from ray_asr.text_tables import as_text
 from tests.fakes import tone, wav_bytes, write_input
 
 DEFAULT = Candidate(1, 8, 30.0, "fp32", "fused")
@@ -275,7 +276,7 @@ def test_the_table_marks_the_best_and_compares_with_the_default() -> None:
     fast = Entry(1, 2, 60.0, "int8", "fused", False, 50.0, 49.0, 52.0, 3, 360.0, 97.0, 55.0, 4.2)
     out = Entry(2, 1, 30.0, "fp32", "fused", False, 90.0, 90.0, 90.0, 1, 180.0, 60.0)
     dead = Entry(1, 2, 99.0, "fp32", "fused", error="out of memory")
-    text = tune_table(
+    blocks = tune_blocks(
         Baseline(
             "2026-11-23 10:00 UTC",
             Hardware("A CPU", 1, 2, 7.7),
@@ -285,7 +286,7 @@ def test_the_table_marks_the_best_and_compares_with_the_default() -> None:
             (plain, fast, out, dead),
         )
     )
-    lines = text.splitlines()
+    lines = as_text(blocks).splitlines()
     assert lines[2].split()[:2] == ["actors", "ncpu"]
     assert lines[3].split() == (
         ["2", "1", "60", "int8", "fused", "97", "55", "4.2", "50.0", "49.0-52.0", "2.50", "best"]
