@@ -24,21 +24,25 @@ _DURATIONS_S = {
 def durations_plot(counts: Histogram) -> svg.Plot | None:
     """How long recordings are."""
     ticks = [(at, label) for at, label in _DURATIONS_S.items()]
-    return _bars("durations", "Length of recordings, rows", counts, ticks, _length)
+    return _bars("durations", "Length of recordings", "rows", counts, ticks, _length)
 
 
 def factors_plot(counts: Histogram) -> svg.Plot | None:
     """How long an actor works on a second of audio."""
     ticks = [(m * 10.0**e, f"{m * 10.0**e:g}") for e in range(-6, 3) for m in (1, 2, 5)]
-    title = "Real-time factor, chunks"
-    return _bars("factors", title, counts, ticks, lambda factor: f"{factor:.2g}")
+    title = "Real-time factor of chunks"
+    return _bars("factors", title, "chunks", counts, ticks, lambda factor: f"{factor:.2g}")
 
 
 def padding_plot(counts: Histogram) -> svg.Plot | None:
     """What of the computed seconds was padding."""
     ticks = [(at / 100, f"{at} %") for at in range(0, 101, 5)]
-    title = "Padding in batches, chunks"
-    return _bars("padding", title, counts, ticks, lambda share: f"{100 * share:.2g} %", even=True)
+    title = "Padding in the batches of chunks"
+
+    def say(share: float) -> str:
+        return f"{100 * share:.2g} %"
+
+    return _bars("padding", title, "chunks", counts, ticks, say, even=True)
 
 
 def _length(seconds: float) -> str:
@@ -48,6 +52,7 @@ def _length(seconds: float) -> str:
 def _bars(
     name: str,
     title: str,
+    unit: str,
     counts: Histogram,
     ticks: Sequence[tuple[float, str]],
     say: Callable[[float], str],
@@ -80,7 +85,7 @@ def _bars(
         axes.set_xticks(places, [text for _, text in inside])
         at = middle if even else float(np.log2(middle))
         axes.axvline(at, color=svg.INK, linewidth=1.4, linestyle=(0, (4, 3)))
-        alt = f"{title}: {short(counts.total)} in all; {words}."
+        alt = f"{title}, {unit}: {short(counts.total)} in all; {words}."
         picture = svg.finished(figure, name, alt)
     note = f"{words[0].upper()}{words[1:]}."
-    return svg.Plot(title, picture, (("ink dashed", "median"),), note)
+    return svg.Plot(title, unit, picture, (("ink dashed", "median"),), note)

@@ -173,7 +173,7 @@ def _page(
     summary, plan = recorded.summary, recorded.plan
     over_time: list[Plot] = []
     if timeline is not None:
-        over = OverTime(timeline, marks)
+        over = OverTime(timeline, marks, sections.targets(recorded))
         over_time = over.all(number(summary.get("rtfx")), number(plan.get("batch_size_s")))
     spreads = [
         durations_plot(facts.durations) if facts else None,

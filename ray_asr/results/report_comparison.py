@@ -121,6 +121,8 @@ def with_bench(bench: Mapping[str, Any] | None) -> Comparison | None:
         )  # fmt: skip
     if not found:
         return None
+    told = {name for others in more for name, value in others if value}
+    more = [tuple(one for one in others if one[0] in told) for others in more]
     options = _mapping(bench.get("options"))
     audio_s = number(bench.get("audio_s"))
     source = (

@@ -72,10 +72,12 @@ class OverTime:
     Args:
         timeline: what was sampled.
         marks: decisions.
+        targets: how many actors were wanted, from which moment on.
     """
 
     timeline: Timeline
     marks: Sequence[Mark] = ()
+    targets: Sequence[tuple[float, float]] = ()
     _until_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +99,7 @@ class OverTime:
                           ("gpu_memory_share", "memory of the fullest", 100.0)),
             self.batch(batch_s),
             self.waiting(),
-            self.percents("Memory", "% of the fullest node", ("memory_share", "in use", 100.0)),
+            self.percents("Memory", "% of a node", ("memory_share", "in use", 100.0)),
             self.end(),
         ]  # fmt: skip
         return [plot for plot in plots if plot is not None]
@@ -108,7 +110,11 @@ class OverTime:
             self._line("running", "take work", steps=True, fill=True),
             self._line("loading", "load", 2, "dashed", steps=True),
         ]
-        return self._plot("Actors", "actors", lines, whole=True)
+        if self.targets:
+            moments = [*self.targets, (self._until_s, self.targets[-1][1])]
+            x, y = (np.array(values) for values in zip(*moments, strict=True))
+            lines.append(_Line("wanted", x, y, 3, "dotted", steps=True))
+        return self._plot("Actors", "that recognize", lines, whole=True)
 
     def speed(self, mean: float | None) -> svg.Plot | None:
         """Seconds of audio a second."""
@@ -220,7 +226,7 @@ class OverTime:
         note = (
             f"Mean of {self.timeline.nodes} nodes, with the least and the most." if shared else ""
         )
-        return svg.Plot(f"{title}, {unit}", picture, tuple(line.key() for line in there), note)
+        return svg.Plot(title, unit, picture, tuple(line.key() for line in there), note)
 
     def _mark(self, axes: Any, divisor: float) -> dict[str, str]:
         """A line for each decision, with its number where there is room for one."""
@@ -228,7 +234,9 @@ class OverTime:
         free_from = -math.inf
         for place, mark in enumerate(self.marks[:_MOST_MARKS]):
             at = mark.time_s / divisor
-            axes.axvline(at, color=svg.SOFT, linewidth=1.0, linestyle=(0, (2, 2)), gid=f"m{place}")
+            axes.axvline(
+                at, color=svg.SOFT, linewidth=0.8, linestyle=(0, (1.5, 2.5)), gid=f"m{place}"
+            )
             titles[f"m{place}"] = mark.text
             if mark.time_s >= free_from:
                 axes.text(

@@ -124,7 +124,7 @@ def tiles(recorded: Recorded, cost: Cost) -> list[Tile]:
         mean = f"{words.took(audio_s / out)} a row in the mean"
         found.append(Tile("Audio", words.audio(audio_s), mean))
     if wall_s is not None:
-        began = str(recorded.run.get("began", "")).replace("T", " ").replace("Z", " UTC")
+        began = _moment(recorded)
         found.append(Tile("Time", words.took(wall_s), f"from {began}" if began else ""))
     for name, label, below in (
         ("cpu_percent_mean", "CPU", "of all cores, in the mean"),
@@ -168,7 +168,7 @@ def what_ran(recorded: Recorded, output: str) -> list[tuple[str, str]]:
         ("Device", engine.get("device")),
         ("Precision", summary.get("precision")),
         ("Batches at the end", f"{batch_s:g} padded seconds" if batch_s else ""),
-        ("Began", run.get("began")),
+        ("Began", _moment(recorded)),
         ("Started on", run.get("host")),
         ("Run", recorded.run_id),
         ("Settings' fingerprint", run.get("config_fingerprint")),
@@ -201,10 +201,21 @@ def _value(value: Any, form: str) -> str:
     return form.format(figure) if form else f"{figure:g}"
 
 
+def _moment(recorded: Recorded) -> str:
+    """When the run began."""
+    return str(recorded.run.get("began", "")).replace("T", " ").replace("Z", " UTC")
+
+
 def warnings(recorded: Recorded) -> list[str]:
     """What the plan wanted looked at."""
     found = recorded.plan.get("warnings")
     return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def targets(recorded: Recorded) -> list[tuple[float, float]]:
+    """How many actors were wanted, from which moment on."""
+    found = [(number(m.get("time_s")), number(m.get("target"))) for m in recorded.scaling]
+    return [(max(0.0, at_s), to) for at_s, to in found if at_s is not None and to is not None]
 
 
 def decisions(recorded: Recorded) -> tuple[list[Decision], list[Mark], int]:

@@ -28,10 +28,10 @@ from ray_asr.terminal import printable
 # It warns of fonts and of caches that it builds, which is no news of a job.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
-WIDTH, HEIGHT = 480, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 20, 34
+WIDTH, HEIGHT = 440, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 20, 36
 _POINTS = 72  # to an inch, as SVG has it
-_FONT_SIZE = 11.5
+_FONT_SIZE = 12.0
 
 INK, SOFT, GRID = "#010a01", "#010a02", "#010a03"
 # One after the other these are told apart by people of any sight, and on either paper.
@@ -60,13 +60,14 @@ class Plot:
     """A picture for the page.
 
     Attributes:
-        title: its heading.
+        title: its heading, and `unit` what is on its upright axis.
         picture: an SVG element.
         legend: for each curve its key (`1 solid`) and what it is.
         note: a sentence below it; "" for none.
     """
 
     title: str
+    unit: str
     picture: str
     legend: tuple[tuple[str, str], ...] = ()
     note: str = ""
