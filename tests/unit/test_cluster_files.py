@@ -13,7 +13,10 @@ import fnmatch
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -432,3 +435,28 @@ def test_what_the_image_copies_is_there_and_is_let_through() -> None:
     assert installed | {"constraints.txt", "jobs"} == set(copied)
     for left_out in (".git", ".venv", "tests", "docs", "demo-output"):
         assert ignored(left_out)
+
+
+def test_what_the_image_copies_becomes_the_whole_package(tmp_path: Path) -> None:
+    here = tmp_path / "copied"
+    unseen = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "ray_asr", here / "ray_asr", ignore=unseen)
+    for name in ("pyproject.toml", README, *LICENCES):
+        shutil.copy(ROOT / name, here / name)
+    build = [
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        "made",
+        ".",
+    ]
+    subprocess.run([sys.executable, "-m", "pip", *build], cwd=here, check=True)
+    (wheel,) = (here / "made").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if name.startswith("ray_asr/")}
+    assert inside == {
+        str(file.relative_to(here)) for file in (here / "ray_asr").rglob("*") if file.is_file()
+    }
