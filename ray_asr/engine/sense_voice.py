@@ -95,9 +95,7 @@ class SenseVoiceRecognizer:
     def words(self, heard: list[Aligned]) -> list[Recognition]:
         paths = align([aligned.scores for aligned in heard], [aligned.ids for aligned in heard])
         return [
-            without_tags(
-                Recognition(aligned.text.strip(), tuple(_words(aligned.pieces, runs)))
-            )
+            without_tags(Recognition(aligned.text.strip(), tuple(_words(aligned.pieces, runs))))
             for aligned, runs in zip(heard, paths, strict=True)
         ]
 

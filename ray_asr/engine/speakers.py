@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class _Piece:
 def _told(pieces: Sequence[_Piece]) -> list[Turn]:
     """The turns of windows in the order of time, no two of them at once."""
     turns = _merged(pieces)
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in pairwise(turns):
         if before.end_ms > after.start_ms:  # windows overlap by half: each gets half of that
             before.end_ms = after.start_ms = (before.end_ms + after.start_ms) // 2
     turns = _smoothed(turns)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from ray_asr.job.alignment import cut_like, letters_of, places_of
 from ray_asr.schema import Recognition, Segment, Span, Turn, Word
 
-_MARKS = frozenset("，。？！、；,.?!;")
+# Of Chinese and of Latin writing.
+_MARKS = frozenset("\uff0c\u3002\uff1f\uff01\u3001\uff1b,.?!;")
 
 
 def by_span(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from funasr.models.campplus import utils
 from funasr.models.campplus.cluster_backend import ClusterBackend
 from funasr.models.campplus.utils import postprocess, sv_chunk
 
@@ -42,15 +43,16 @@ def engine(folder: str) -> FunASREngine:
 def conversation(embedded_speech: list[dict[str, str]]) -> Waveform:
     """Prompts one after the other, every other one as a deeper and slower voice would say it."""
     parts: list[Waveform] = []
-    for number, item in enumerate(embedded_speech[:24]):
+    for number, item in enumerate(embedded_speech[:8]):
         waveform = decode((speech_folder() / item["audio_filepath"]).read_bytes())
-        if number // 3 % 2:
+        if number // 2 % 2:
             places = np.arange(0, len(waveform) - 1, 0.75)
             waveform = np.interp(places, np.arange(len(waveform)), waveform).astype(np.float32)
         parts += [waveform, np.zeros(8000, np.float32)]
     return np.concatenate(parts)
 
 
+@pytest.fixture(scope="module")
 def theirs(folder: str) -> Any:
     from funasr import AutoModel
 
@@ -80,9 +82,8 @@ def test_windows_are_those_of_funasr(samples: int) -> None:
 
 
 def test_embeddings_of_many_at_once_are_those_of_each_alone(
-    engine: FunASREngine, folder: str, conversation: Waveform
+    engine: FunASREngine, theirs: Any, conversation: Waveform
 ) -> None:
-    auto = theirs(folder)
     pieces = [conversation[a : a + n] for a, n in ((0, 40_000), (90_000, 9_000), (20_000, 70_000))]
     speakers = engine.speakers()
     assert speakers is not None
@@ -90,7 +91,9 @@ def test_embeddings_of_many_at_once_are_those_of_each_alone(
     for piece, ours in zip(pieces, found, strict=True):
         windows = [window for _, _, window in sv_chunk([[0.0, len(piece) / 16_000, piece]])]
         alone = [
-            auto.spk_model.inference([torch.from_numpy(window)], device="cpu")[0][0]["spk_embedding"]
+            theirs.spk_model.inference([torch.from_numpy(window)], device="cpu")[0][0][
+                "spk_embedding"
+            ]
             for window in windows
         ]
         expected = torch.cat(alone).detach().numpy()
@@ -121,37 +124,39 @@ def test_labels_are_those_of_funasrs_clustering(
     assert same_partition(clustering.cluster(data, preset), np.asarray(expected))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(20))
 def test_turns_of_labels_are_those_of_funasr(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     random = np.random.default_rng(seed)
     spans: list[Span] = []
     now = 0
-    for _ in range(14):
-        now += int(random.integers(1, 80)) * 10
-        spans.append(Span(now, now + int(random.integers(30, 700)) * 10))
+    for gap in random.permutation(np.arange(1, 80))[:14]:  # none alike, and no turn of just 700 ms
+        now += int(gap) * 10
+        spans.append(Span(now, now + int(random.integers(30, 700)) * 10 + 3))
         now = spans[-1].end_ms
     waveforms = [np.zeros((s.end_ms - s.start_ms) * 16, np.float32) for s in spans]
     chunks = sv_chunk(
         [[s.start_ms / 1000, s.end_ms / 1000, w] for s, w in zip(spans, waveforms, strict=True)]
     )
     labels = np.repeat(random.integers(0, 3, len(chunks)), random.integers(1, 4))[: len(chunks)]
+    # It rounds one of two gaps that are nothing, and so finds one the smaller.
+    monkeypatch.setattr(utils, "round", lambda value, _: value, raising=False)
     monkeypatch.setattr("ray_asr.engine.speakers.cluster", lambda voices, preset: labels)
     model = WindowedSpeakers(lambda windows: np.zeros((len(windows), 2), np.float32), 0, 64)
     ours = model.turns(spans, model.voices(waveforms))
     expected = postprocess(chunks, None, labels, np.zeros((len(chunks), 2)))
     assert len(ours) == len(expected)
     for turn, (start_s, end_s, _) in zip(ours, expected, strict=True):
-        assert abs(turn.start_ms - 1000 * start_s) <= 10  # it rounds to 10 ms
-        assert abs(turn.end_ms - 1000 * end_s) <= 10
+        assert abs(turn.start_ms - 1000 * start_s) <= 1
+        assert abs(turn.end_ms - 1000 * end_s) <= 1
     numbers = np.array([label for _, _, label in expected])
     assert same_partition(np.array([int(turn.speaker) for turn in ours]), numbers)
 
 
 def test_sentences_and_their_speakers_are_those_of_generate(
-    engine: FunASREngine, folder: str, conversation: Waveform
+    engine: FunASREngine, theirs: Any, conversation: Waveform
 ) -> None:
     """A whole recording through `AutoModel.generate` with four models, and through the worker."""
-    (generated,) = theirs(folder).generate(input=[conversation], disable_pbar=True)
+    (generated,) = theirs.generate(input=[conversation], disable_pbar=True)
     worker = TranscribeWorker(
         lambda: engine, 60.0, "en", Provenance("demo", "1", "0"), sentences=True
     )

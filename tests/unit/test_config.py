@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "engine.spk_model": "cam++",
     "engine.hub": "hf",
     "engine.model_revision": "v2.0.4",
+    "engine.offline": True,
     "engine.language": "en",
     "engine.hotword": "ray",
     "engine.sentence_timestamp": True,

@@ -1,4 +1,5 @@
 """Segments at spans, segments at sentences, and who speaks in them."""
+# ruff: noqa: RUF001
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ def timed(*words: str, from_ms: int = 0, each_ms: int = 100) -> Recognition:
     starts = range(from_ms, from_ms + each_ms * len(words), each_ms)
     joint = "" if words and not words[0].isascii() else " "
     return Recognition(
-        joint.join(words), tuple(Word(w, s, s + each_ms) for w, s in zip(words, starts, strict=True))
+        joint.join(words),
+        tuple(Word(w, s, s + each_ms) for w, s in zip(words, starts, strict=True)),
     )
 
 
@@ -134,7 +136,9 @@ def test_sentences_have_all_words_and_all_of_the_text(
     spans_of_words: list[list[str]], data: st.DataObject
 ) -> None:
     heard = [
-        Recognition(" ".join(words), tuple(Word(w, 10 * i, 10 * i + 10) for i, w in enumerate(words)))
+        Recognition(
+            " ".join(words), tuple(Word(w, 10 * i, 10 * i + 10) for i, w in enumerate(words))
+        )
         for words in spans_of_words
     ]
     spans = [Span(1000 * i, 1000 * i + 500) for i in range(len(heard))]
@@ -192,7 +196,9 @@ def test_without_turns_nobody_is_named() -> None:
 
 @PROPERTY
 @given(
-    st.lists(st.tuples(st.integers(0, 500), st.integers(1, 400), st.sampled_from("012")), min_size=1),
+    st.lists(
+        st.tuples(st.integers(0, 500), st.integers(1, 400), st.sampled_from("012")), min_size=1
+    ),
     st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 900)), max_size=6),
 )
 def test_the_speaker_is_found_as_by_looking_at_every_turn(

@@ -37,7 +37,8 @@ def told(*spoken: tuple[float, float], pause_s: float = 0.5) -> list[Turn]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "windows"), [(0.001, 1), (1.5, 1), (1.51, 2), (2.25, 2), (3.0, 3), (3.1, 4), (0.0, 0)]
+    ("seconds", "windows"),
+    [(0.001, 1), (1.5, 1), (1.51, 2), (2.25, 2), (3.0, 3), (3.1, 4), (0.0, 0)],
 )
 def test_a_window_begins_every_three_quarters_of_a_second(seconds: float, windows: int) -> None:
     model, _ = speakers()

@@ -33,8 +33,8 @@ class Marking(FakeEngine):
         return [re.sub(r"(level \d+)", r"\1.", text) for text in texts]
 
 
-def dialog(*pitches: float, seconds: float = 6.0) -> Waveform:
-    return joined(*(part for hz in pitches for part in (tone(seconds, hz=hz), silence(0.5))))
+def dialog(*pitches: float, seconds: float = 6.0, pause_s: float = 0.5) -> Waveform:
+    return joined(*(part for hz in pitches for part in (tone(seconds, hz=hz), silence(pause_s))))
 
 
 def fused(engine: FakeEngine, rows: Any, sentences: bool = True) -> list[dict[str, Any]]:
@@ -81,12 +81,12 @@ def test_nobody_is_named_where_nobody_asked(run: Any) -> None:
 
 @pytest.mark.parametrize("run", [fused, split])
 def test_a_long_recording_has_the_speakers_it_has_whole(run: Any) -> None:
-    waveform = dialog(*([300.0, 900.0, 600.0] * 32))
+    waveform = dialog(*([300.0, 900.0, 600.0] * 14), seconds=3.0, pause_s=12.0)
     assert len(waveform) > 600 * 16_000
     (in_pieces,) = run(Marking(tells_speakers=True), rows_of(long=encoded(waveform)))
     (whole,) = run(Marking(tells_speakers=True), decoded_rows({"long": waveform}))
     assert in_pieces == whole
-    assert who(whole) == ["0", "1", "2"] * 32
+    assert who(whole) == ["0", "1", "2"] * 14
 
 
 @pytest.mark.parametrize("run", [fused, split])
@@ -102,7 +102,7 @@ def test_a_voice_that_breaks_the_model_fails_its_row_alone(run: Any) -> None:
 @pytest.mark.parametrize("run", [fused, split])
 def test_a_long_recording_with_such_a_voice_fails(run: Any) -> None:
     loud = tone(1.5, 0.9)
-    waveform = joined(dialog(*([300.0, 900.0] * 48)), loud, silence(1.0))
+    waveform = joined(dialog(*([300.0, 900.0] * 20), seconds=3.0, pause_s=12.5), loud, silence(1.0))
     engine = Marking(tells_speakers=True, fails_to_tell=level_is(level_of(loud)))
     (row,) = run(engine, rows_of(long=encoded(waveform)))
     assert (row["status"], row["error_code"]) == ("failed", "model_failed")
