@@ -7,7 +7,7 @@ length. Knows nothing of what a word is, of files or of rates.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isqrt
@@ -19,11 +19,13 @@ from ray_asr.results.counts import ErrorCounts
 
 # Some seconds of one core; 260,000 words against as many.
 EXACT_CELLS = 2**36
+_PIECE_CELLS = 2**32  # a tenth of a second
 _GRAMS = (24, 6, 2)  # equal stretches of so many units, that stand once in both, are cut at
 _CHARACTERS = 0x110000
 
 Step = tuple[str, int, int, int, int]
 _Encoded = str | list[int]
+_Part = tuple[int, int, int, int]  # from where to where in the reference, and in the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,8 @@ def align(
     first, second = _encoded(reference, text)
     if length * text_length <= most_cells:
         return Alignment(_exact(first, second))
-    numbers, text_numbers = _numbers(first), _numbers(second)
-    steps: list[Step] = []
-    for start, end, text_start, text_end in _pieces(numbers, text_numbers, most_cells):
-        piece = _exact(first[start:end], second[text_start:text_end])
-        steps += [
-            (tag, start + a, start + b, text_start + c, text_start + d) for tag, a, b, c, d in piece
-        ]
-    return Alignment(steps, is_exact=False)
+    pieces = _Pieces(first, second, min(most_cells, _PIECE_CELLS))
+    return Alignment(pieces.steps((0, length, 0, text_length), 0), is_exact=False)
 
 
 def _encoded(reference: Sequence[str], text: Sequence[str]) -> tuple[_Encoded, _Encoded]:
@@ -94,28 +90,55 @@ def _numbers(encoded: _Encoded) -> np.ndarray:
     return np.array(encoded, np.uint64)
 
 
-def _pieces(
-    first: np.ndarray, second: np.ndarray, most_cells: int
-) -> Iterator[tuple[int, int, int, int]]:
-    """Where both are cut: pieces whose alignment has at most `most_cells`, in order."""
-    waiting = [(0, len(first), 0, len(second), 0)]
-    while waiting:
-        start, end, text_start, text_end, level = waiting.pop()
-        if (end - start) * (text_end - text_start) <= most_cells:
-            yield start, end, text_start, text_end
-            continue
-        if level < len(_GRAMS):
-            shared = _shared(first[start:end], second[text_start:text_end], _GRAMS[level])
-            cuts = _spread(shared, max(isqrt(most_cells) // 2, 1))
-        else:  # nothing in common to be found: wherever it is cut, most is wrong
-            cuts, level = [((end - start) // 2, (text_end - text_start) // 2)], level - 1
-        edges = [
-            (start, text_start),
-            *((start + at, text_start + text_at) for at, text_at in cuts),
-            (end, text_end),
-        ]
-        parts = [(a, b, c, d, level + 1) for (a, c), (b, d) in pairwise(edges)]
-        waiting += reversed(parts)
+class _Pieces:
+    """Alignments of parts of two long texts.
+
+    Args:
+        first: the one.
+        second: the other.
+        most_cells: the product of both lengths that is aligned without a cut.
+    """
+
+    def __init__(self, first: _Encoded, second: _Encoded, most_cells: int) -> None:
+        self._first, self._second = first, second
+        self._numbers, self._others = _numbers(first), _numbers(second)
+        self._most_cells = most_cells
+        self._distance = max(isqrt(most_cells) // 4, 1)
+
+    def steps(self, part: _Part, level: int) -> list[Step]:
+        """A part's alignment, cut at stretches of the length of a level and of those after it.
+
+        Short ones that are the same by chance lead astray. Where they did, the part is cut in
+        halves instead, and most of it is wrong wherever it is cut.
+        """
+        start, end, text_start, text_end = part
+        if (end - start) * (text_end - text_start) <= self._most_cells:
+            steps = _exact(self._first[start:end], self._second[text_start:text_end])
+            return [
+                (tag, start + a, start + b, text_start + c, text_start + d)
+                for tag, a, b, c, d in steps
+            ]
+        if level == len(_GRAMS):
+            return self._cut(part, [((end - start) // 2, (text_end - text_start) // 2)], level)
+        found = _shared(self._numbers[start:end], self._others[text_start:text_end], _GRAMS[level])
+        cuts = _spread(found, self._distance)
+        if not cuts:
+            return self.steps(part, level + 1)
+        steps = self._cut(part, cuts, level + 1)
+        if 2 * _errors(steps) <= max(end - start, text_end - text_start):
+            return steps
+        return min(steps, self.steps(part, len(_GRAMS)), key=_errors)
+
+    def _cut(self, part: _Part, cuts: list[tuple[int, int]], level: int) -> list[Step]:
+        start, end, text_start, text_end = part
+        inner = [(start + at, text_start + text_at) for at, text_at in cuts]
+        edges = [(start, text_start), *inner, (end, text_end)]
+        parts = [(a, b, c, d) for (a, c), (b, d) in pairwise(edges)]
+        return [step for one in parts for step in self.steps(one, level)]
+
+
+def _errors(steps: list[Step]) -> int:
+    return sum(max(b - a, d - c) for tag, a, b, c, d in steps if tag != "equal")
 
 
 def _spread(points: list[tuple[int, int]], distance: int) -> list[tuple[int, int]]:

@@ -26,9 +26,9 @@ _NAME = 40  # columns of a terminal
 _LINE = 78
 _MISSING = "***"
 _UNITS = {
-    "WER": "words between blanks",
-    "CER": "single characters",
-    "MER": "words between blanks, and single characters where a script has no blanks",
+    "WER": "word, between blanks",
+    "CER": "character",
+    "MER": "word, between blanks, or character where a script has no blanks",
 }
 
 
@@ -88,8 +88,9 @@ def _lines(score: Score) -> Iterator[tuple[str, GroupScore]]:
 
 
 def _meaning(score: Score) -> Iterator[Said]:
-    wrong = f", rows with an error {_percent(score.rows_wrong / max(score.rows_scored, 1))}"
-    yield Said(f"{score.metric}: errors for each of {_UNITS[score.metric]}{wrong}")
+    yield Said(f"{score.metric}: errors per {_UNITS[score.metric]}")
+    wrong = _percent(score.rows_wrong / max(score.rows_scored, 1))
+    yield Said(f"rows with an error: {score.rows_wrong:,} of {score.rows_scored:,}, {wrong}")
     steps = [STEPS[step] for step in score.normalization]
     if score.replacements:
         place = steps.index(STEPS["fillers"]) if "fillers" in score.normalization else len(steps)

@@ -152,3 +152,12 @@ def test_equal_texts_take_no_time_however_long() -> None:
     text = ["a", "b"] * 500_000
     assert align(text, list(text)).counts() == ErrorCounts(hits=1_000_000)
     assert align([], []).steps == []
+
+
+def test_texts_of_the_same_words_that_are_others_are_cut_where_it_harms_least() -> None:
+    reference, text = long_text(1)[0], long_text(2)[0][:5000]
+    exact = align(reference, text).counts().errors
+    found = align(reference, text, most_cells=250_000)
+    assert not found.is_exact
+    assert made_from(reference, text, found) == text
+    assert exact <= found.counts().errors <= min(1.05 * exact, len(reference))

@@ -277,7 +277,7 @@ def test_the_unit_is_chosen_by_the_references_and_said(
 ) -> None:
     found = score(write(tmp_path, [{"text": "x", "reference_text": reference}]), unit=unit)
     assert found.metric == found.to_dict()["metric"] == metric
-    assert f"{metric}: errors for each of " in found.table()
+    assert f"{metric}: errors per " in found.table()
     assert found.table().splitlines()[0].count("CER") == 1
 
 
