@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ray_asr.errors import DataError
@@ -153,7 +152,7 @@ class _Input(ParquetColumns):
                         _ROWS_AT_ONCE, columns=[job.id_column, leaf], use_threads=False
                     ):
                         paths = batch.column(top)
-                        paths = pc.struct_field(paths, below) if below else paths
+                        paths = paths.field(below) if below else paths
                         ids = batch.column(job.id_column)
                         for id_, path in zip(ids.to_pylist(), paths.to_pylist(), strict=True):
                             if id_ is not None and path:

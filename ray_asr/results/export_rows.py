@@ -148,12 +148,12 @@ class ExportRows(ParquetColumns):
     def _chosen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self._ids is not None:
             ids = pc.cast(batch.column(_ID), pa.string())
-            batch = batch.filter(pc.is_in(ids, value_set=self._ids))
+            batch = batch.filter(_is_in(ids, self._ids))
         if self._statuses is None or "status" not in batch.schema.names:
             return batch
         status = pc.fill_null(pc.cast(batch.column("status"), pa.string()), STATUS_OK)
-        is_taken = pc.is_in(status, value_set=self._statuses)
-        self.left_out.update(status.filter(pc.invert(is_taken)).to_pylist())
+        is_taken = _is_in(status, self._statuses)
+        self.left_out.update(status.filter(pc.call_function("invert", [is_taken])).to_pylist())
         return batch.filter(is_taken)
 
 
@@ -173,3 +173,7 @@ def _spoken(values: dict[str, Any]) -> list[dict[str, Any]]:
     if segments or not text.strip():
         return segments
     return [{"start_ms": 0, "end_ms": duration_ms, "text": text, "words": [], "speaker": ""}]
+
+
+def _is_in(values: pa.Array, wanted: pa.Array) -> pa.Array:
+    return pc.call_function("is_in", [values], pc.SetLookupOptions(wanted))

@@ -20,7 +20,7 @@ from ray_asr.results.subtitle_units import Unit
 _CUE = 5.0
 _SECOND_LINE = 1.5
 _LINE_SHARE = 0.35  # of the cost of a break between lines, which parts less than one between cues
-_SENTENCE_INSIDE = 7.0
+_SENTENCE_INSIDE = 9.0
 _TWO_SPEAKERS = 4.0
 _TOO_FAST = 12.0
 _TOO_SHORT = 10.0

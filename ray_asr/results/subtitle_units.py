@@ -1,7 +1,7 @@
-"""A transcript's text as units that no subtitle breaks, each with its time.
+"""A transcript's text as units that no subtitle breaks.
 
-Owns what a unit is (a word with its marks; of Chinese and Japanese a character with them), how wide
-it is on a screen, and when it is said. Must not know subtitles, files or models.
+Owns what a unit is (a word with its marks; of Chinese and Japanese a character with them), and how
+wide it is on a screen. Must not know subtitles, files or models.
 
 Marks go as line breaking has them in East Asia (kinsoku): no unit begins with a closing mark, a
 small kana or a mark of length, and none ends with an opening one. So no line does.
@@ -13,8 +13,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from typing import Any
+
+from ray_asr.results.chinese_words import chinese_words, is_chinese
 
 # Han, kana, and the wide signs that stand as one: text in them is broken between characters.
 _IDEOGRAPH = re.compile(
@@ -31,7 +31,6 @@ _NEVER_FIRST = frozenset(
 # an order; the joiners that some scripts need stay.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _WIDE_SHARE = 0.25  # of the letters; one Han character stands for some letters of an alphabet
-_MOST_COMPARED = 4_000  # words of a segment; comparing takes up to the square of that
 
 # Languages by their codes and their names, whose text is mostly in full-width characters.
 _WIDE_LANGUAGES = frozenset(
@@ -63,6 +62,8 @@ class Unit:
         end_ms: when it ends.
         speaker: who says it; "" where that is not known.
         turn: the number of the stretch of one speaker that it is in.
+        word: of Chinese text the word that it is in; "" elsewhere.
+        ends_word: whether that word ends with it.
     """
 
     text: str
@@ -72,6 +73,8 @@ class Unit:
     end_ms: int = 0
     speaker: str = ""
     turn: int = 0
+    word: str = ""
+    ends_word: bool = True
 
 
 def plain_text(text: str | None) -> str:
@@ -138,7 +141,22 @@ def units_of(text: str, is_wide: bool, most_columns: int) -> list[Unit]:
             units.append(Unit(piece, columns, has_blank))
         else:
             units += _broken(piece, has_blank, is_wide, most_columns)
+    if is_wide and is_chinese(text):
+        _give_words(units, text)
     return units
+
+
+def _give_words(units: Sequence[Unit], text: str) -> None:
+    words = [(word, len(word.replace(" ", ""))) for word in chinese_words(text)]
+    word, left = "", 0  # characters of the word that are still to come
+    following = iter(words)
+    for unit in units:
+        for character in unit.text.replace(" ", ""):
+            while not left:
+                word, left = next(following, ("", 1))
+            unit.word = word if character.isalnum() or not unit.word else unit.word
+            left -= 1
+        unit.ends_word = not left
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
@@ -204,96 +222,3 @@ def _broken(piece: str, has_blank: bool, is_wide: bool, most_columns: int) -> It
             part, columns = part + character, columns + width
     if part.strip():
         yield Unit(part.strip(), columns_of(part.strip(), is_wide), has_blank)
-
-
-def give_times(
-    units: Sequence[Unit], words: Sequence[dict[str, Any]], start_ms: int, end_ms: int
-) -> None:
-    """Set when each unit of a segment is said.
-
-    By the letters of the timed words, which punctuation leaves as they are; what no word has the
-    letters of (numbers that were written out, a model without times) lies evenly between its
-    neighbours, or in the segment. Times never go back.
-
-    Args:
-        units: of the segment's text, in order.
-        words: the segment's, with `text`, `start_ms`, `end_ms`.
-        start_ms: of the segment.
-        end_ms: of the segment.
-    """
-    letters = [letters_of(unit.text) for unit in units]
-    timed = [
-        word
-        for word in words
-        if word and word["start_ms"] is not None and word["end_ms"] is not None
-    ]
-    times = _letter_times(letters, timed)
-    _fill(times, start_ms, max(end_ms, start_ms))
-    position, last_start, last_end = 0, start_ms, start_ms
-    for unit, own in zip(units, letters, strict=True):
-        if own:
-            last_start = max(last_start, times[position][0])
-            last_end = max(last_start, times[position + len(own) - 1][1])
-            position += len(own)
-        else:
-            last_start = last_end
-        unit.start_ms, unit.end_ms = last_start, last_end
-
-
-def _letter_times(letters: list[str], words: Sequence[dict[str, Any]]) -> list[Any]:
-    """`(start_ms, end_ms)` of each letter of the units, None where no word has it."""
-    own = [letters_of(word["text"] or "") for word in words]
-    spread = [
-        time
-        for word, text in zip(words, own, strict=True)
-        for time in _evenly(word["start_ms"], word["end_ms"], len(text))
-    ]
-    if "".join(own) == "".join(letters):
-        return list(spread)
-    times: list[Any] = [None] * sum(map(len, letters))
-    if max(len(own), len(letters)) > _MOST_COMPARED:
-        return times
-    unit_at, word_at = _starts(letters), _starts(own)
-    matched = SequenceMatcher(None, letters, own, False).get_opcodes()
-    for kind, unit, unit_stop, word, word_stop in matched:
-        first, count = unit_at[unit], unit_at[unit_stop] - unit_at[unit]
-        if kind == "equal":
-            times[first : first + count] = spread[word_at[word] : word_at[word_stop]]
-        elif kind == "replace":  # said in other letters, at the same time
-            last_ms = max(words[word_stop - 1]["end_ms"], words[word]["start_ms"])
-            times[first : first + count] = _evenly(words[word]["start_ms"], last_ms, count)
-    return times
-
-
-def _evenly(start_ms: int, end_ms: int, count: int) -> list[tuple[int, int]]:
-    return [
-        (
-            start_ms + (end_ms - start_ms) * number // count,
-            start_ms + (end_ms - start_ms) * (number + 1) // count,
-        )
-        for number in range(count)
-    ]
-
-
-def _starts(texts: Sequence[str]) -> list[int]:
-    """How many letters stand before each text, and at last how many there are."""
-    starts = [0]
-    for text in texts:
-        starts.append(starts[-1] + len(text))
-    return starts
-
-
-def _fill(times: list[Any], start_ms: int, end_ms: int) -> None:
-    """Give the letters without a time one, evenly between those that have one."""
-    position = 0
-    while position < len(times):
-        if times[position] is not None:
-            position += 1
-            continue
-        stop = position
-        while stop < len(times) and times[stop] is None:
-            stop += 1
-        first = times[position - 1][1] if position else start_ms
-        last = max(times[stop][0] if stop < len(times) else end_ms, first)
-        times[position:stop] = _evenly(first, last, stop - position)
-        position = stop

@@ -25,10 +25,10 @@ from typing import Any
 
 from ray_asr.errors import ConfigError
 from ray_asr.results.subtitle_cuts import Cut, Limits, Line, cut_stretch
+from ray_asr.results.subtitle_times import give_times
 from ray_asr.results.subtitle_units import (
     Unit,
     columns_of,
-    give_times,
     is_wide_text,
     plain_text,
     units_of,

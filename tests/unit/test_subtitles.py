@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_asr.errors import ConfigError
+from ray_asr.results.chinese_words import chinese_words
 from ray_asr.results.subtitle_units import columns_of, is_wide_text, plain_text, units_of
 from ray_asr.results.subtitles import Cue, CueStyle, label_of, make_cues
 
@@ -127,7 +128,7 @@ STYLES = st.builds(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(segments=transcripts(), style=STYLES)
 def test_every_word_stands_once_and_in_order_within_the_limits(
     segments: list[dict[str, Any]], style: CueStyle
@@ -220,6 +221,31 @@ def test_words_are_shown_when_they_are_said() -> None:
 def test_lines_break_where_they_read_well(text: str, lines: list[str]) -> None:
     make = spoken_zh if text[0] > "z" else spoken
     assert lines_of(make_cues([make(text)])) == [lines]
+
+
+def test_no_line_ends_inside_a_chinese_word() -> None:
+    words = [
+        "仍然",
+        "面临",
+        "语音识别",
+        "应用",
+        "问题",
+        "实际",
+        "我们",
+        "研究人员",
+        "各种各样",
+        "方法",
+    ]
+    text = "".join(words * 12)
+    assert blankless("".join(chinese_words(text))) == text
+    ends = {0}
+    for word in chinese_words(text):
+        ends.add(max(ends) + len(word))
+    place = 0
+    for lines in lines_of(make_cues([spoken_zh(text)])):
+        for line in lines:
+            place += len(line)
+            assert place in ends
 
 
 def test_a_mark_of_its_own_stays_with_the_word_before_it() -> None:
