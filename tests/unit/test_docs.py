@@ -129,6 +129,16 @@ def test_every_question_names_a_thread_and_most_a_test() -> None:
     assert len(tested) >= len(questions) - 1
 
 
+def test_figures_on_tuning_are_among_those_that_were_measured() -> None:
+    figures = {
+        page: set(re.findall(r"(?<![\w.])\d+\.\d+(?!\.?\d)", text_of(ROOT / "docs" / page)))
+        for page in ("tuning.md", "performance.md")
+    }
+    of_the_article, of_a_setting = "1.8", "0.5"
+    assert len(figures["tuning.md"]) >= 8
+    assert figures["tuning.md"] - {of_the_article, of_a_setting} <= figures["performance.md"]
+
+
 # The two READMEs.
 
 
