@@ -37,8 +37,13 @@ class EngineConfig:
     spk_model: str = setting("", 'speaker model (cam++), "" for none', decides_text=True)
     hub: str = setting("ms", "where named models come from: ms or hf", decides_text=True)
     model_revision: str = setting("master", "revision of named models", decides_text=True)
+    offline: bool = setting(False, "named models as they are on the nodes; no hub is asked")
     language: str = setting("", "language given to the model", decides_text=True)
-    hotword: str = setting("", "words to favour, separated by blanks", decides_text=True)
+    hotword: str = setting(
+        "",
+        "words to favour, by blanks, or a list of them: a .txt file or an address",
+        decides_text=True,
+    )
     use_itn: bool = setting(
         False, "digits and marks where the model writes them (SenseVoice)", decides_text=True
     )

@@ -16,7 +16,6 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from ray_asr.engine.device_memory import memory_share
 from ray_asr.engine.loading import load_auto_model
 from ray_asr.engine.overlap import in_turn, overlapped
 from ray_asr.engine.padding import silence_padding
+from ray_asr.engine.places import bring
 from ray_asr.engine.protocol import Speakers, SpeechStream
 from ray_asr.engine.threads import keep_torch_threads, limit_threads
 from ray_asr.errors import BatchTooLargeError, EngineFatalError
@@ -59,6 +59,7 @@ class FunASREngine:
         self._in_step: Any = None
         self._speakers: Speakers | None = None
         self._recognizer: Any = None
+        self._asr_options: dict[str, Any] = {}
         self._features: Any = None
         self.precision = "fp32"
         self.parameters = 0  # of the recognizer
@@ -68,13 +69,22 @@ class FunASREngine:
         if config.ncpu < 1:
             raise EngineFatalError("an engine needs at least one core: engine.ncpu is 0.")
         limit_threads(config.ncpu)
+        bring()
         common: dict[str, Any] = {
             "device": config.device, "ncpu": config.ncpu, "trust": config.trust_model,
+            "offline": config.offline,
         }  # fmt: skip
         named: dict[str, Any] = {"hub": config.hub, "model_revision": config.model_revision}
         if config.model:
             options = {**config.funasr_options, **({"use_itn": True} if config.use_itn else {})}
-            self._asr = load_auto_model(config.model, "model", **common, **named, **options)
+            self._asr = load_auto_model(
+                config.model,
+                "model",
+                **common,
+                **named,
+                llm_precision=self._llm_precision,
+                **options,
+            )
             self._prepare_recognizer()
         if config.vad_model:
             self._vad = load_auto_model(
@@ -97,20 +107,31 @@ class FunASREngine:
     def memory_share(self) -> float:
         return memory_share(self._config.device)
 
+    def _llm_precision(self) -> str:
+        """What a language model is loaded in that has to be told before; known once torch is."""
+        from ray_asr.engine.precision import choose
+
+        return choose(self._config.precision, self._config.device, False, halves=True)[0]
+
     def _prepare_recognizer(self) -> None:
+        from ray_asr.engine import generic
         from ray_asr.engine.attention import fuse_attention
         from ray_asr.engine.features import FeatureExtractor
+        from ray_asr.engine.hotwords import check_class
         from ray_asr.engine.precision import bring_to, choose
         from ray_asr.engine.recognizers import batch_recognizer
 
         config, auto = self._config, self._asr
-        self.parameters = sum(parameter.numel() for parameter in auto.model.parameters())
+        of_class = type(auto.model).__name__
+        check_class(config.hotword, of_class, config.model)
+        self.parameters = generic.parameters_of(auto)
         silence_padding(auto.model)
         frontend = auto.kwargs.get("frontend")
         if FeatureExtractor.supports(frontend):
             self._recognizer = batch_recognizer(auto, config.hotword, config.language)
         batched = self._recognizer is not None
-        self.precision, reason = choose(config.precision, config.device, batched)
+        halves = of_class in generic.LANGUAGE_MODELS
+        self.precision, reason = choose(config.precision, config.device, batched, halves)
         logger.info("the recognizer computes in %s: %s", self.precision, reason)
         if batched:
             bring_to(auto.model, self.precision)
@@ -118,6 +139,8 @@ class FunASREngine:
             self._features = FeatureExtractor(frontend, config.device)
             # Kernels are compiled or chosen in the first batch: that is loading too.
             self.recognize([np.zeros(SAMPLE_RATE_HZ, np.float32)] * 2)
+        else:
+            self._asr_options = generic.inference_options(auto, config, self.precision)
 
     def _prepare_vad(self) -> None:
         from ray_asr.engine.vad import FsmnVad
@@ -260,24 +283,18 @@ class FunASREngine:
         """A batch through FunASR's own `inference`; a row that it leaves out stays empty."""
         if not batch.chosen:
             return batch
+        from ray_asr.engine.generic import recognitions
+
         keys = [str(i) for i in batch.chosen]
         results = self._infer(
             self._asr,
             [_tensor(batch.waveforms[i]) for i in batch.chosen],
             key=keys,
             batch_size=len(keys),
-            output_timestamp=True,
-            **self._wording(),
+            **self._asr_options,
         )
-        # Positions are ours: each key is unique in its batch.
-        by_key = {str(result["key"]): _recognition(result) for result in results}
-        batch.recognitions = [by_key.get(key, Recognition("")) for key in keys]
+        batch.recognitions = recognitions(results, keys)
         return batch
-
-    def _wording(self) -> dict[str, Any]:
-        config = self._config
-        given = {"language": config.language, "hotword": config.hotword}
-        return {name: value for name, value in given.items() if value}
 
     def punctuate(self, texts: Sequence[str]) -> list[str]:
         if self._punc is None:
@@ -352,11 +369,3 @@ def _tensor(waveform: Waveform) -> Any:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-
-
-def _recognition(result: dict[str, Any]) -> Recognition:
-    from ray_asr.engine.recognizers import timed
-    from ray_asr.engine.tags import without_tags
-
-    told = without_tags(Recognition(str(result.get("text", "")).strip()))
-    return replace(told, words=timed(told.text, result.get("timestamp") or []).words)

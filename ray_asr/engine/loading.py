@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import pickle
 import random
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,29 @@ import numpy as np
 
 from ray_asr.config import EngineConfig
 from ray_asr.demo import DEMO, EMBEDDED, model_folder
+from ray_asr.engine.fetching import download, find, not_fetched
 from ray_asr.engine.guard import check_folder, guarded
-from ray_asr.engine.model_files import digest, missing_files
-from ray_asr.engine.model_trust import Concern
+from ray_asr.engine.hotwords import check_class
+from ray_asr.engine.model_files import digest, is_qwen3_asr, missing_files, model_class
+from ray_asr.engine.model_trust import Concern, loads_itself
+from ray_asr.engine.places import Named, is_address, placed
 from ray_asr.engine.registry import auto_model
 from ray_asr.errors import ConfigError, EngineFatalError
 from ray_asr.memory import give_back_memory
+from ray_asr.redaction import redacted
 
 # What FunASR prints, and goes on with random weights, or without a class.
 _COMPLAINT = re.compile("init_param does not exist|miss key in ckpt|Loading remote code failed")
 # What it prints where a hub cannot be reached or does not know a name, and goes on without.
 _FETCHING = re.compile(r"^Download: .*? failed!: (.*)", re.M | re.S)
-_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\n()\"']+)")
-_MOST_SAID = 200
+# What FunASR builds of a package of its own, whatever a hub has.
+_OF_A_PACKAGE = ("silero-vad", "silero_vad")
 
 logger = logging.getLogger(__name__)
 
 
 def resolve_model(name: str, kind: str, options: Mapping[str, Any] | None = None) -> str:
-    """`name` as FunASR is to be given it: the embedded folder for "demo", else as it is.
+    """`name` as FunASR is to be given it: a folder where that is known, else as it is.
 
     Args:
         name: the setting's value.
@@ -48,20 +53,35 @@ def resolve_model(name: str, kind: str, options: Mapping[str, Any] | None = None
         options: what FunASR is given besides (`engine.funasr_options`).
 
     Raises:
-        ConfigError: a folder was named that does not hold a model with all its files.
+        ConfigError: a folder was named that does not hold a model with all its files, or an
+            address of which no copy is here.
     """
     if name == DEMO and kind not in EMBEDDED:
         raise ConfigError(
             f"engine.{kind}: none is embedded; name one, such as cam++, or a folder of one."
         )
+    options = options or {}
+    named = Named(name)
+    if not is_address(name):
+        named = Named(name, str(options.get("hub", "")), str(options.get("model_revision", "")))
+    if (copy := placed(named)) is not None:
+        return _whole(copy, kind, options)
+    if is_address(name):
+        raise ConfigError(
+            f"engine.{kind}: no copy of {redacted(name)} is on this machine; the verbs that start "
+            "jobs bring one: name a folder here."
+        )
     folder = model_folder(kind) if name == DEMO else Path(name).expanduser()
     looks_local = name == DEMO or name.startswith((".", "/", "~")) or folder.is_dir()
-    if not looks_local:
-        return name
+    return _whole(folder, kind, options) if looks_local else name
+
+
+def _whole(folder: Path, kind: str, options: Mapping[str, Any]) -> str:
+    """`folder`, where it holds a model with all its files."""
     if not folder.is_dir():
         raise ConfigError(f"engine.{kind}: there is no model folder {folder}; check the path.")
     try:
-        missing = missing_files(folder, options or {})
+        missing = missing_files(folder, options)
     except ValueError as error:
         raise ConfigError(f"engine.{kind}: {error}; name a FunASR model folder.") from error
     if missing:
@@ -92,6 +112,8 @@ def check_model(config: EngineConfig, kind: str) -> None:
     if folder.is_dir():
         with _saying_what_is_permitted(kind) as let_have:
             let_have += check_folder(folder, kind, options, config.trust_model)
+        if kind == "model":
+            check_class(config.hotword, model_class(folder), config.model)
 
 
 @contextlib.contextmanager
@@ -125,7 +147,7 @@ def model_revision(config: EngineConfig, kind: str) -> str:
 
 def model_identity(config: EngineConfig) -> tuple[str, str]:
     """(model id, revision) of the recognizer, for the columns of the output."""
-    return config.model, model_revision(config, "model")
+    return redacted(config.model), model_revision(config, "model")
 
 
 @contextlib.contextmanager
@@ -171,13 +193,13 @@ _DAMAGED = (
 def _why(model: str, hub: str, said: str, error: BaseException) -> ConfigError | EngineFatalError:
     """What keeps a model from loading, and what to do about it."""
     if fetching := _FETCHING.search(said):
-        cause = _ERRNO.search(fetching[1])
-        reason = cause[1] if cause else fetching[1].partition("\n")[0][:_MOST_SAID].rstrip(".")
-        return ConfigError(
-            f"{model} could not be fetched from its hub, {hub} ({reason.strip()}): check the name "
-            "and the network, or name a folder that holds the model's files."
-        )
+        return not_fetched(model, hub, fetching[1])
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    if isinstance(error, ImportError):
+        return ConfigError(
+            f"{model} needs a package that is not there ({reason}): install it on every node, or "
+            "name another model."
+        )
     if isinstance(error, _NOT_THERE):
         return ConfigError(
             f"{model} could not be loaded ({reason}); name a model of the hub that this machine "
@@ -189,8 +211,79 @@ def _why(model: str, hub: str, said: str, error: BaseException) -> ConfigError |
     )
 
 
+def is_of_a_hub(name: str, kind: str, options: Mapping[str, Any]) -> bool:
+    """Whether a model has to be fetched from a hub, as far as this machine can tell.
+
+    Args:
+        name: the setting's value.
+        kind: which setting it is.
+        options: what FunASR is given besides.
+
+    Raises:
+        ConfigError: as `resolve_model`.
+    """
+    if "model_conf" in options or loads_itself(name) or name in _OF_A_PACKAGE:
+        return False
+    return not os.path.isdir(resolve_model(name, kind, options))
+
+
+def fetched(
+    name: str, kind: str, *, hub: str = "ms", model_revision: str = "", offline: bool = False
+) -> Path:
+    """The folder of a hub's model on this machine, fetched where it is not there yet.
+
+    Args:
+        name: of the hub, or FunASR's short name.
+        kind: which setting it is.
+        hub: `ms` or `hf`.
+        model_revision: a branch, tag or commit; `master` is the usual one.
+        offline: only a copy that is here already will do.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    what = f'engine.{kind}: the model "{redacted(name)}"'
+    folder = find(what, name, hub, model_revision, offline=offline)
+    if folder is None:
+        with _contained():
+            auto_model()  # so that fetching imports no more of FunASR than that
+            folder = download(what, name, hub, model_revision)
+    return folder
+
+
+def usable(folder: Path, name: str, kind: str, options: Mapping[str, Any]) -> str:
+    """What was fetched, as FunASR is to be given it.
+
+    A class that is named like its model finds it by that name, and has its own idea of a folder.
+    """
+    try:
+        names_its_class = bool(model_class(folder))
+    except ValueError as error:
+        raise ConfigError(f"engine.{kind}: {error}; fetch the model again.") from error
+    return _whole(folder, kind, options) if names_its_class else name
+
+
+def _given(resolved: str, llm_precision: Callable[[], str]) -> dict[str, Any]:
+    """The model as `AutoModel` is to be told of it."""
+    folder = Path(resolved)
+    if folder.is_dir() and is_qwen3_asr(folder):
+        # With a configuration, however empty, FunASR looks for none in the folder.
+        return {
+            "model": "Qwen3ASR", "model_path": resolved, "model_conf": {}, "dtype": llm_precision(),
+        }  # fmt: skip
+    return {"model": resolved}
+
+
 def load_auto_model(
-    name: str, kind: str, *, device: str, ncpu: int, trust: bool = False, **options: Any
+    name: str,
+    kind: str,
+    *,
+    device: str,
+    ncpu: int,
+    trust: bool = False,
+    offline: bool = False,
+    llm_precision: Callable[[], str] = lambda: "fp32",
+    **options: Any,
 ) -> Any:
     """A FunASR `AutoModel` of one model, with `ncpu` threads on `device`.
 
@@ -200,6 +293,8 @@ def load_auto_model(
         device: `cpu` or `cuda`.
         ncpu: compute threads.
         trust: whether it may have what is refused otherwise (`engine.trust_model`).
+        offline: whether no hub is to be asked (`engine.offline`).
+        llm_precision: says what the model computes in, where it has to be told while it is loaded.
         options: what `AutoModel` is given besides.
 
     Raises:
@@ -207,6 +302,10 @@ def load_auto_model(
         EngineFatalError: the device is missing, or files and architecture do not fit.
     """
     resolved = resolve_model(name, kind, options)
+    if is_of_a_hub(name, kind, options):
+        of_hub = {key: options[key] for key in ("hub", "model_revision") if key in options}
+        folder = fetched(name, kind, offline=offline, **of_hub)
+        resolved = usable(folder, name, kind, options)
     # FunASR runs code that a model's configuration names, unless its caller says no.
     own_code: dict[str, Any] = {} if trust else {"trust_remote_code": False}
     with _saying_what_is_permitted(kind) as let_have, _contained() as said:
@@ -221,7 +320,7 @@ def load_auto_model(
         with guarded(resolved, kind, options, trust, let_have):
             try:
                 auto = automodel(
-                    model=resolved,
+                    **_given(resolved, llm_precision),
                     device=device,
                     ncpu=ncpu,
                     disable_update=True,
@@ -234,12 +333,13 @@ def load_auto_model(
                     **options,
                 )
             except (*_NOT_THERE, *_DAMAGED) as error:
-                what, hub = f'engine.{kind}: the model "{name}"', options.get("hub", "ms")
+                what, hub = f'engine.{kind}: the model "{redacted(name)}"', options.get("hub", "ms")
                 raise _why(what, hub, said.getvalue(), error) from error
     complaints = [line for line in said.getvalue().splitlines() if _COMPLAINT.search(line)]
     if complaints:
         raise EngineFatalError(
-            f'engine.{kind}: the weights of "{name}" are missing or incomplete: {complaints[0]}.'
+            f'engine.{kind}: the weights of "{redacted(name)}" are missing or incomplete: '
+            f"{complaints[0]}."
         )
     give_back_memory()  # reading a checkpoint leaves as much again as the model itself
     frontend = auto.kwargs.get("frontend")

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ray_asr.engine import llm_folders
 from ray_asr.yaml_text import read_yaml
 
 _REQUIRED = ("config.yaml", "model.pt")
@@ -22,6 +23,7 @@ _REQUIRED = ("config.yaml", "model.pt")
 METAS = "configuration.json"
 _ROLES = (
     "init_param", "config", "token_list", "bpemodel", "seg_dict", "seg_dict_file", "cmvn_file",
+    "vocab_path", "init_param_path",
 )  # fmt: skip
 # Classes that are trained on features with zero mean and unit variance, and whose front end makes
 # them so with the file.
@@ -46,12 +48,14 @@ def missing_files(folder: Path, options: Mapping[str, Any]) -> list[str]:
     Raises:
         ValueError: a configuration cannot be read; says which.
     """
+    if is_qwen3_asr(folder):
+        return llm_folders.missing(folder)
     if (folder / METAS).is_file():
         named = dict(_named(read_settings(folder / METAS).get("file_path_metas")))
         missing = [
             f"{file}, which its {METAS} names"
             for role, file in named.items()
-            if not (folder / file).is_file()
+            if not (folder / file).exists()
         ]
         if missing or "config" not in named:
             return missing
@@ -63,6 +67,39 @@ def missing_files(folder: Path, options: Mapping[str, Any]) -> list[str]:
             return missing
         given, config_file = dict(files_by_name(folder)), folder / "config.yaml"
     return list(_asked_for(read_settings(config_file), given, options))
+
+
+def configuration(folder: Path) -> Path | None:
+    """The file in which FunASR finds the class of a folder's model; None where there is none.
+
+    Raises:
+        ValueError: the hub's list of files cannot be read.
+    """
+    if not (folder / METAS).is_file():
+        file = folder / "config.yaml"
+        return file if file.is_file() else None
+    named = dict(_named(read_settings(folder / METAS).get("file_path_metas")))
+    return folder / named["config"] if "config" in named else None
+
+
+def is_qwen3_asr(folder: Path) -> bool:
+    """Whether a folder is as Qwen3-ASR comes: in the form of transformers, without FunASR's own.
+
+    Raises:
+        ValueError: its configuration cannot be read.
+    """
+    return configuration(folder) is None and llm_folders.kind_of(folder) == llm_folders.QWEN3_ASR
+
+
+def model_class(folder: Path) -> str:
+    """FunASR's name of the class that a folder's model is of; "" where it names none.
+
+    Raises:
+        ValueError: its configuration cannot be read.
+    """
+    if (file := configuration(folder)) is not None:
+        return str(read_settings(file).get("model", ""))
+    return "Qwen3ASR" if is_qwen3_asr(folder) else ""
 
 
 def _named(metas: Any) -> Iterator[tuple[str, str]]:

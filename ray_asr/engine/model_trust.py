@@ -18,13 +18,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ray_asr.engine import llm_folders
 from ray_asr.engine.checkpoints import foreign_names
-from ray_asr.engine.model_files import METAS, files_by_name, read_settings
+from ray_asr.engine.model_files import METAS, files_by_name, is_qwen3_asr, read_settings
 
 CODE, CLASS, PLACE, WEIGHTS = "code", "class", "place", "weights"
 
 # Each was read: it builds layers, reads the files of `_FILES` as text, and runs nothing else. A
-# test looks through the modules that register them.
+# test looks through the modules that register them. `FunASRNano` gives a folder to transformers,
+# which is looked at (`llm_folders`). `Qwen3ASR` does that with the whole model: it is taken in its
+# own form alone, where no configuration of FunASR's says otherwise.
 KNOWN_CLASSES = frozenset(
     [
         "Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer",
@@ -41,7 +44,8 @@ KNOWN_CLASSES = frozenset(
         "DynamicConvolution2DTransformerDecoder", "rnnt_decoder", "rnn_decoder", "joint_network",
         "CifPredictor", "CifPredictorV2", "CifPredictorV3", "PifPredictor", "SpecAug", "SpecAugLFR",
         "GlobalMVN", "UtteranceMVN", "CharTokenizer", "SentencepiecesTokenizer", "WavFrontend",
-        "wav_frontend", "WavFrontendOnline", "CAMPPlus",
+        "wav_frontend", "WavFrontendOnline", "CAMPPlus", "FunASRNano", "HuggingfaceTokenizer",
+        "SenseVoiceTokenizer",
     ]
 )  # fmt: skip
 # Where a configuration names a class of FunASR's tables; `seaco_decoder` is such a place too.
@@ -54,6 +58,7 @@ _FILES = frozenset(
     [
         "init_param", "config", "token_list", "token_lists", "bpemodel", "seg_dict", "seg_dicts",
         "seg_dict_file", "cmvn_file", "jieba_usr_dict", "stats_file", "non_linguistic_symbols",
+        "vocab_path",
     ]
 )  # fmt: skip
 _ASKS_A_RESOLVER = re.compile(r"\$\{[^}]*:")
@@ -86,6 +91,10 @@ def concerns(folder: Path, options: Mapping[str, Any]) -> list[Concern]:
         ValueError: a configuration cannot be read; says which.
     """
     folder = Path(os.path.abspath(folder))
+    if is_qwen3_asr(folder):
+        asked = llm_folders.asks(folder, {llm_folders.QWEN3_ASR})
+        found = [Concern(CODE, what) for what in asked]
+        return [*found, *_pickles(llm_folders.pickled(folder))]
     if not any((folder / name).is_file() for name in (METAS, "config.yaml")):
         what = f"{folder} has no config.yaml: a class of FunASR's would load it in its own way"
         return [Concern(CLASS, what)]
@@ -93,6 +102,9 @@ def concerns(folder: Path, options: Mapping[str, Any]) -> list[Concern]:
     found = [*_code(settings, file), *_classes({**settings, **options}, file)]
     places, weights = [], [] if (folder / METAS).is_file() else [folder / "model.pt"]
     for key, value in _texts(settings):
+        if key == "init_param_path":
+            found += _language_model(value, folder, file)
+            weights.append(Path(os.path.abspath(value)))
         if key not in _FILES or key in given or not os.path.exists(value):
             continue
         path = Path(os.path.abspath(value))
@@ -104,10 +116,15 @@ def concerns(folder: Path, options: Mapping[str, Any]) -> list[Concern]:
     return [*found, *places, *_pickles(weights)]
 
 
+def loads_itself(name: str) -> bool:
+    """Whether FunASR has a class that loads a model of this name in its own way."""
+    return name in _LOAD_THEMSELVES
+
+
 def concerns_of_name(name: str, options: Mapping[str, Any]) -> list[Concern]:
     """The same of a name that FunASR takes for a class at once, without a look at any folder."""
     is_class = "model_conf" in options and name not in KNOWN_CLASSES
-    if is_class or name in _LOAD_THEMSELVES:
+    if is_class or loads_itself(name):
         return [Concern(CLASS, f"{_short(name)} is a class that may load others' code")]
     return []
 
@@ -179,6 +196,14 @@ def _code(settings: Mapping[str, Any], file: Path) -> Iterator[Concern]:
             yield Concern(CODE, f"{file} asks for code of its own ({key}: {_short(value)})")
         if isinstance(value, str) and _ASKS_A_RESOLVER.search(value):
             yield Concern(PLACE, f"{file} asks for what is not in it ({key}: {_short(value)})")
+    encoder = settings.get("audio_encoder_conf")
+    if isinstance(encoder, Mapping) and encoder.get("hub") == "ms":
+        what = _short(settings.get("audio_encoder"))
+        yield Concern(CODE, f"{file} names a further model (audio_encoder: {what})")
+    language_model = settings.get("llm_conf")
+    if isinstance(language_model, Mapping):
+        for what in llm_folders.loading_asks(language_model.get("load_kwargs"), file):
+            yield Concern(CODE, what)
     for key in _FURTHER_MODELS:
         if settings.get(key):
             yield Concern(CODE, f"{file} names a further model ({key}: {_short(settings[key])})")
@@ -192,6 +217,17 @@ def _classes(settings: Mapping[str, Any], file: Path) -> Iterator[Concern]:
             if name not in KNOWN_CLASSES:
                 what = f"{file} names a class that may load others' code ({key}: {_short(name)})"
                 yield Concern(CLASS, what)
+
+
+def _language_model(value: str, folder: Path, file: Path) -> Iterator[Concern]:
+    """What the folder of a language model, or a file of weights, asks for that a model names."""
+    path = Path(os.path.abspath(value))
+    if not path.exists() or not path.is_relative_to(folder):
+        what = f"{file} names a model that is not in its folder (init_param_path: {_short(value)})"
+        yield Concern(PLACE, what)
+    elif path.is_dir():
+        for what in llm_folders.asks(path, llm_folders.LLMS):
+            yield Concern(CODE, what)
 
 
 def _pickles(weights: list[Path]) -> Iterator[Concern]:

@@ -25,7 +25,7 @@ _LAYERS = ("EncoderLayer", "DecoderLayer")
 _KEPT_WIDE = ("output_layer", "hotword_output_layer", "ctc_lo")
 
 
-def choose(precision: str, device: str, batched: bool) -> tuple[str, str]:
+def choose(precision: str, device: str, batched: bool, halves: bool = False) -> tuple[str, str]:
     """The precision that `precision` stands for on `device`, and why.
 
     Args:
@@ -33,13 +33,15 @@ def choose(precision: str, device: str, batched: bool) -> tuple[str, str]:
         device: "cpu" or "cuda".
         batched: whether the model is one that `recognizers` computes; others stay in float32,
             since what FunASR's own `inference` does in other numbers is not known to be sound.
+        halves: whether the model is one of the others that has a language model which computes in
+            half precision, by its own rules.
 
     Raises:
         ConfigError: not to be had on this device or with this model; says what is.
     """
     on_gpu = device.startswith("cuda")
     if precision == "auto":
-        if not batched:
+        if not batched and not (halves and on_gpu):
             return FP32, "FunASR's own inference is held to float32"
         if not on_gpu:
             if int8.is_supported():
@@ -54,7 +56,7 @@ def choose(precision: str, device: str, batched: bool) -> tuple[str, str]:
         raise ConfigError(
             f'engine.precision is {precision}, which is for GPUs: use "int8" or "auto" on a CPU.'
         )
-    if precision != FP32 and not batched:
+    if precision != FP32 and not batched and not (halves and precision in _HALF):
         raise ConfigError(
             f'engine.precision is {precision}, but this model class runs in fp32 only: use "auto".'
         )

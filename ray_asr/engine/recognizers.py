@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ray_asr.engine.cif_times import Times, token_times
+from ray_asr.engine.hotwords import phrases, token_ids
 from ray_asr.engine.padding import packed
 from ray_asr.schema import Recognition, Word
 
@@ -62,7 +63,7 @@ def batch_recognizer(auto: Any, hotword: str = "", language: str = "") -> BatchR
 
     Args:
         auto: a FunASR `AutoModel`.
-        hotword: words to favour, for SeACo.
+        hotword: words to favour (`engine.hotword`), for SeACo.
         language: for SenseVoice.
     """
     from ray_asr.engine.sense_voice import SenseVoiceRecognizer
@@ -204,10 +205,7 @@ class _SeacoRecognizer(_BiCifRecognizer):
 
     def __init__(self, model: Any, tokenizer: Any, frontend: Any, hotword: str) -> None:
         super().__init__(model, tokenizer)
-        # Read once: FunASR parses them again for every batch.
-        self._hotwords = model.generate_hotwords_list(
-            hotword or None, tokenizer=tokenizer, frontend=frontend
-        )
+        self._hotwords = token_ids(model, tokenizer, frontend, phrases(hotword))
         if model.predictor_name != "CifPredictorV3":
             self.upsampling = 1
 

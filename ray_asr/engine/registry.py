@@ -75,6 +75,8 @@ class _OnDemand(dict[str, Any]):
         self._table = table
 
     def get(self, name: str, default: Any = None) -> Any:
+        if not name:  # a part that a configuration leaves out
+            return default
         modules = registered().get((self._table, name), [])
         if len(modules) > 1 and not _same_source(modules):
             _import_all()

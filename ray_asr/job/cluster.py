@@ -23,6 +23,7 @@ from ray_asr.engine.cores import cpu_quota, layout, memory_limit_gb, offered_cor
 from ray_asr.engine.footprint import MeasuredFootprint, measure_footprint
 from ray_asr.engine.threads import thread_environment
 from ray_asr.errors import PlanError, RayAsrError
+from ray_asr.job.staging import Staging, before_loading, staging_of
 
 _GB = 2**30
 
@@ -76,13 +77,13 @@ def model_footprint(
         PlanError: no node has had room for it, or its process died.
     """
     # One call a process: what it leaves in memory goes with it.
-    task = ray.remote(max_calls=1)(measure_footprint).options(
+    task = ray.remote(max_calls=1)(_measured).options(
         num_cpus=config.ncpu,
         num_gpus=num_gpus or None,
         max_retries=0,
         runtime_env={"env_vars": thread_environment(config.ncpu)},
     )
-    reference = task.remote(config)
+    reference = task.remote(config, staging_of(config))
     wants = f"{config.ncpu} CPU(s)" + (f" and {num_gpus:g} GPU" if num_gpus else "")
     try:
         return ray.get(reference, timeout=timeout_s)
@@ -100,6 +101,11 @@ def model_footprint(
             f"the process that measured the model ended ({type(error).__name__}): a node with more "
             f"memory is needed for an actor with {wants}."
         ) from error
+
+
+def _measured(config: EngineConfig, staging: Staging) -> MeasuredFootprint:
+    before_loading(staging)
+    return measure_footprint(config)
 
 
 def _alive() -> dict[str, dict[str, float]]:

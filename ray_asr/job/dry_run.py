@@ -45,7 +45,7 @@ def dry_run(
     for name, price in (("cpu", price_per_cpu_hour), ("gpu", price_per_gpu_hour)):
         if price is not None and price < 0:
             raise ConfigError(f"--price-per-{name}-hour is {price:g}: use 0 or more.")
-    check_models(config)
+    config = check_models(config)
     audio_s = None
     if source is not None:
         filesystem, units = input_units(source, config)

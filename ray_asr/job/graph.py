@@ -32,6 +32,7 @@ from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.decoding import decoded
 from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
+from ray_asr.job.staging import Staging, before_loading, staging_of
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.memory import give_back_memory
@@ -198,7 +199,9 @@ def transcripts_of(
         rows: Dataset, stage: Any, engine: EngineConfig, actors: Actors, *more: Any, **named: Any
     ) -> Dataset:
         recognizes = bool(engine.model)
-        make = partial(_made, make_engine, engine, pin=plan.pin_cores and recognizes)
+        make = partial(
+            _made, make_engine, engine, staging_of(engine), pin=plan.pin_cores and recognizes
+        )
         return rows.map_batches(
             stage,
             fn_constructor_args=(
@@ -240,8 +243,9 @@ def transcripts_of(
     )  # fmt: skip
 
 
-def _made(make_engine: MakeEngine, engine: EngineConfig, *, pin: bool) -> Engine:
+def _made(make_engine: MakeEngine, engine: EngineConfig, staging: Staging, *, pin: bool) -> Engine:
     """An engine in its actor, whose process has cores of its own before anything is loaded."""
     if pin:
         pin_process(engine.ncpu)
+    before_loading(staging)
     return make_engine(engine)

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -34,6 +35,8 @@ from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.engine.loading import check_model
 from ray_asr.errors import ConfigError, TooManyFailuresError
 from ray_asr.job.address import check_address, named_address
+from ray_asr.job.chunk_work import ChunkSums, without
+from ray_asr.job.clips import read_clips
 from ray_asr.job.continuation import (
     Choose,
     Work,
@@ -51,10 +54,13 @@ from ray_asr.job.graph import (
     recognizing_operator,
     transcripts_of,
 )
+from ray_asr.job.hotword_list import with_hotwords
 from ray_asr.job.local_ray import on_loopback, private_place
 from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
 from ray_asr.job.ray_errors import own_error
+from ray_asr.job.reporting import report_of_run
+from ray_asr.job.staging import stage, with_copies_here
 from ray_asr.job.steering import Steering, plan_run
 from ray_asr.job.summary import RunSummary, begin_run, new_run_id, write_run
 from ray_asr.redaction import redacted
@@ -102,10 +108,19 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
         ) from error
 
 
-def check_models(config: Config) -> None:
-    """Say at once what is wrong with a model folder, before anything starts."""
+def check_models(config: Config) -> Config:
+    """Say at once what is wrong with a model folder, before anything starts.
+
+    Returns:
+        The settings as the nodes need them: words to favour instead of the name of their list.
+
+    Raises:
+        ConfigError: a model or a list of hotwords cannot be had, or cannot be used.
+    """
+    config = with_copies_here(with_hotwords(config))
     for kind in MODEL_KINDS:
         check_model(config.engine, kind)
+    return config
 
 
 def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
@@ -117,7 +132,7 @@ def transcribe_dataset(dataset: Dataset, config: Config) -> Dataset:
         ConfigError: a model folder is not one.
         PlanError: the cluster has no room for one actor.
     """
-    check_models(config)
+    config = check_models(config)
     plan = plan_run(config, measure=False)  # nothing runs yet
     steering = Steering(config, plan, recognizing_operator(plan))
     name = steering.control.name
@@ -149,7 +164,7 @@ def transcribe_path(
         ConfigError, DataError, PlanError: said before anything is started or written.
         TooManyFailuresError: more rows failed than allowed; everything that was done is written.
     """
-    check_models(config)
+    config = check_models(config)
     store, units = input_units(source, config)
     settings = settings_to_match(config)
     to_match = None if restart else settings
@@ -169,22 +184,35 @@ def transcribe_path(
             write_run(filesystem, folder, summary)
             return summary
         connect(address, config)
+        if make_engine is FunASREngine:  # any other knows what it loads, and when
+            stage(config.engine)
         plan = plan_run(config)
         before = precision_of(filesystem, folder, done)
         placement = Placement(filesystem, folder, settings, restart=restart)
         writer = PartWriter(filesystem, placement.folder, pending, placement.written, work.places)
         steering = Steering(config, plan, recognizing_operator(plan), rows_of(pending))
+        chunks = ChunkSums()
         started = time.monotonic()
         begin_run(filesystem, folder, summary.run_id, config, where)
         placement.begin()
         try:
-            _run(store, pending, config, plan, steering, writer, before, make_engine, lease)
+            _run(
+                store, pending, config, plan, steering, writer, chunks, before, make_engine, lease
+            )
         finally:
             placement.end()
         summary = _with_results(summary, config, plan, steering, writer, started)
         write_run(
-            filesystem, folder, summary, plan.to_dict(), steering.record(), steering.samples()
+            filesystem,
+            folder,
+            summary,
+            plan.to_dict(),
+            steering.record(),
+            steering.samples(),
+            chunks.to_dict(),
         )
+    clips = partial(read_clips, filesystem, folder, store, units, config.input)
+    report_of_run(filesystem, folder, output, summary.run_id, clips, config.control.baseline)
     if too_many_failed(writer.received, config, writer.received.rows):
         raise TooManyFailuresError(_why_ended(writer, config, rows_of(pending), output))
     return summary
@@ -273,6 +301,7 @@ def _run(
     plan: Plan,
     steering: Steering,
     writer: PartWriter,
+    sums: ChunkSums,
     before: str,
     make_engine: MakeEngine,
     lease: Lease,
@@ -295,19 +324,23 @@ def _run(
     progress_bars = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False
     try:
-        with steering.of(context), few_block_stats(context):
+        with (
+            steering.of(context),
+            few_block_stats(context),
+            Progress(rows_of(pending)) as progress,
+        ):
             bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
             name = steering.control.name
             chunks = chunks_of_bundles(bundles, config, plan, source, name)
             transcripts = transcripts_of(chunks, config, plan, make_engine, announce=name)
-            progress = Progress(rows_of(pending))
             for table in transcripts.iter_batches(batch_size=None, batch_format="pyarrow"):
                 lease.check()
-                writer.add(table)
+                writer.add(without(table))
+                sums.add(table, writer.batch_size_s)
                 if say_what_differs(before, writer.precisions):
                     before = ""
                 so_far = writer.received
-                steering.delivered(so_far.rows, so_far.audio_ms)
+                steering.delivered(so_far.rows, so_far.audio_ms, sums)
                 progress.update(so_far.rows, so_far.audio_ms, steering.said())
                 if too_many_failed(writer.kept, config, rows_of(pending)):
                     return
