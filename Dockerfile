@@ -14,8 +14,10 @@ FROM rayproject/ray:${RAY}-${PYTHON}-${PLATFORM}
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-# Not root: "ray" (1000, of group 100) is the user of Ray's images.
+# Not root: "ray" (1000, of group 100) is the user of Ray's images. The folder is made by that user,
+# who builds in it.
 USER ray
+RUN mkdir -p /home/ray/ray_asr
 WORKDIR /home/ray/ray_asr
 
 # torch alone and first, of its own index: a looser request would bring gigabytes of another build.
@@ -26,10 +28,10 @@ RUN pip install --no-cache-dir --no-deps --index-url "${TORCH_INDEX}" \
 
 COPY --chown=ray:users pyproject.toml README.md LICENSE NOTICE ./
 COPY --chown=ray:users ray_asr ./ray_asr
-RUN pip install --no-cache-dir . 'nvidia-ml-py>=12' -c constraints.txt
+RUN pip install --no-cache-dir . 'nvidia-ml-py>=12' -c constraints.txt && rm -rf build ./*.egg-info
 
 # Each verb as a file, for `ray job submit -- python jobs/transcribe.py ...` without a working folder.
 COPY --chown=ray:users jobs ./jobs
 
-# The build fails where the package does not load, or is not the version of Ray that it was made for.
-RUN ray-asr --version && python -c "import ray_asr.job.pipeline"
+# The build fails where what was installed does not load.
+RUN cd / && ray-asr --version && python -c "import torch, ray_asr.job.pipeline, ray_asr.verbs"
