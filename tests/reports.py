@@ -148,7 +148,8 @@ class Page(HTMLParser):
             assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.texts.append(data)
+        if self._open[-1:] != ["style"]:
+            self.texts.append(data)
 
     @property
     def text(self) -> str:

@@ -24,13 +24,12 @@ from ray_asr.corpus.resume import part_places
 from ray_asr.corpus.rows import ENCODED, ENCODED_NAME, ID, WAVEFORM, decode_rows, read_unit
 from ray_asr.corpus.units import Unit
 from ray_asr.errors import DataError, RowError
-from ray_asr.results.report import Clip
-from ray_asr.results.report_rows import ShownRow
+from ray_asr.results.report_rows import Clip, ShownRow
 from ray_asr.schema import SAMPLE_RATE_HZ, Waveform
 
 _CLIP_S = 15.0
 _BEFORE_S = 0.3  # of silence before speech
-_MOST_CLIPS = 6
+_MOST_CLIPS = 8
 # Recordings that would take long to read and to decode are left out.
 _LONGEST_S, _MOST_BYTES = 1800.0, 256 * 2**20
 # By libsndfile's name: every browser plays it, at a tenth of the bytes. Else 16-bit WAV.

@@ -1,7 +1,8 @@
 """The report of a run: what it is made from, and where it is written to.
 
 Owns the way from an output's address to its page on disk, and that a page never costs a job its
-end. Must not know what stands on the page, or Ray.
+end. Must not know what stands on the page, or Ray. What draws takes half a second to import: that
+is done where a page is made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
@@ -27,9 +28,12 @@ from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError, RayAsrError
 from ray_asr.job.clips import read_clips
 from ray_asr.redaction import HIDDEN, redacted
-from ray_asr.results.report import Asked, Clips, Report, make_report
 from ray_asr.results.report_data import REPORT, RUNS, find_run, read_run
+from ray_asr.results.report_rows import Clips
 from ray_asr.shown import Shown
+
+if TYPE_CHECKING:
+    from ray_asr.results.report import Report
 
 # A job's own report: rows and sound are read for so long, and all of it is waited for so long.
 _READING_S, _WAITING_S = 20.0, 60.0
@@ -106,6 +110,8 @@ def write_report(output: str, options: ReportOptions | None = None) -> WrittenRe
         ConfigError: there is no such run, or a baseline or benchmark that cannot be read.
         DataError: the output cannot be read, or the page cannot be written.
     """
+    from ray_asr.results.report import Asked, make_report
+
     options = options or ReportOptions()
     baseline = _baseline(options.baseline) if options.baseline else None
     bench = _bench(options.bench) if options.bench else None
@@ -148,6 +154,8 @@ def report_of_run(
     """
 
     def make() -> None:
+        from ray_asr.results.report import Asked, make_report
+
         asked = Asked(
             run_id=run_id,
             baseline=_recorded_baseline({"control": {"baseline": baseline}}),

@@ -36,33 +36,13 @@ from ray_asr.results.report_data import (
     read_timeline,
 )
 from ray_asr.results.report_plots import OverTime
-from ray_asr.results.report_rows import RowFacts, ShownRow, read_rows
+from ray_asr.results.report_rows import Clip, Clips, RowFacts, read_rows
 from ray_asr.results.svg import Plot
 from ray_asr.terminal import printable
 
 _TEMPLATE = "report.html.j2"
 _MOST_TEXT, _MOST_SHORT = 600, 200
 _MOST_LANGUAGES = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A stretch of a recording for a player.
-
-    Attributes:
-        address: the sound itself, as a `data:` address.
-        start_s: where it begins in the recording, in seconds.
-        length_s: how long it is, in seconds.
-        is_whole: whether that is all of the recording.
-    """
-
-    address: str
-    start_s: float
-    length_s: float
-    is_whole: bool
-
-
-Clips = Callable[[Sequence[ShownRow], float | None], Mapping[tuple[str, int], Clip]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,26 @@ class ShownRow:
         """One of `values` as text, "" where there is none."""
         value = self.values.get(name)
         return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A stretch of a recording for a player.
+
+    Attributes:
+        address: the sound itself, as a `data:` address.
+        start_s: where it begins in the recording, in seconds.
+        length_s: how long it is, in seconds.
+        is_whole: whether that is all of the recording.
+    """
+
+    address: str
+    start_s: float
+    length_s: float
+    is_whole: bool
+
+
+Clips = Callable[[Sequence[ShownRow], float | None], Mapping[tuple[str, int], Clip]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +221,7 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _is(column: pa.ChunkedArray, value: str) -> np.ndarray:
-    return pc.equal(column, pa.scalar(value, pa.string())).to_numpy()
+    return pc.call_function("equal", [column, pa.scalar(value, pa.string())]).to_numpy()
 
 
 def _count(counter: Counter[str], column: pa.ChunkedArray) -> None:

@@ -122,7 +122,7 @@ def tiles(recorded: Recorded, cost: Cost) -> list[Tile]:
         found.append(Tile("Speed", words.times(rtfx), f"real-time factor {1 / rtfx:.2g}"))
     if audio_s is not None and out:
         mean = f"{words.took(audio_s / out)} a row in the mean"
-        found.append(Tile("Audio", words.audio(audio_s), mean))
+        found.append(Tile("Audio", words.brief_audio(audio_s), mean))
     if wall_s is not None:
         began = _moment(recorded)
         found.append(Tile("Time", words.took(wall_s), f"from {began}" if began else ""))

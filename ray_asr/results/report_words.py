@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 TIMES = "\u00d7"  # the sign of multiplication
+_BRIEF = {"seconds": "s", "minutes": "min", "hours": "h"}
 
 
 def short(value: float) -> str:
@@ -52,6 +53,12 @@ def audio(seconds: float) -> str:
         return f"{seconds / 60:.3g} minutes"
     hours = seconds / 3600
     return f"{hours:,.0f} hours" if hours >= 1000 else f"{hours:.3g} hours"
+
+
+def brief_audio(seconds: float) -> str:
+    """The same where there is little room: 43 s, 12.4 min, 3.21 h."""
+    figure, _, unit = audio(seconds).partition(" ")
+    return f"{figure} {_BRIEF[unit]}"
 
 
 def clock(seconds: float) -> str:

@@ -42,7 +42,7 @@ _VARIABLES = {
     GRID: "--grid",
     **{stand_in: f"--s{number}" for number, stand_in in enumerate(SERIES, 1)},
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ray_asr",
     "font.family": "sans-serif",

@@ -13,7 +13,8 @@ import pytest
 from ray_asr.config import Config, with_settings
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.job.summary import begin_run
-from ray_asr.results.report import Asked, Clip, Report, make_report
+from ray_asr.results.report import Asked, Report, make_report
+from ray_asr.results.report_rows import Clip
 from ray_asr.schema import Transcript
 from tests.outputs import LOCAL
 from tests.reports import RUN_ID, Page, record_run, summary_of, write_rows
@@ -258,7 +259,7 @@ def test_a_gpu_and_several_nodes_have_their_curves(tmp_path: Path) -> None:
     output = write_rows(tmp_path / "out", transcripts(10))
     record_run(LOCAL, str(output), nodes=3, gpu=True, seconds=30)
     text = Page(make_report(str(output)).html).text
-    assert "GPU, % used" in text
+    assert "GPU % used" in text
     assert "Mean of 3 nodes, with the least and the most." in text
 
 

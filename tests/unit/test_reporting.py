@@ -25,8 +25,7 @@ from ray_asr.job.clips import read_clips
 from ray_asr.job.compact import compact
 from ray_asr.job.reporting import ReportOptions, report_of_run, write_report
 from ray_asr.results.columns import ParquetColumns
-from ray_asr.results.report import Clip
-from ray_asr.results.report_rows import ShownRow, read_rows
+from ray_asr.results.report_rows import Clip, ShownRow, read_rows
 from ray_asr.schema import SAMPLE_RATE_HZ
 from tests.fakes import tone, wav_bytes, write_input
 from tests.outputs import INPUT, LOCAL, SETTINGS, units_of, write_output
@@ -77,7 +76,7 @@ def heard_hz(clip: Clip) -> float:
 
 def test_each_player_has_the_sound_of_its_row(made: tuple[Path, Path]) -> None:
     clips = clips_of(*made)
-    assert len(clips) == 6
+    assert len(clips) == 8
     for utterance_id, clip in clips.items():
         assert heard_hz(clip) == pytest.approx(hz_of(utterance_id), abs=20)
         assert clip.is_whole
@@ -89,7 +88,7 @@ def test_sound_is_found_in_joined_files_too(made: tuple[Path, Path]) -> None:
     compact(str(output), "", 100.0)
     assert len(list(output.glob("part-*.parquet"))) == 1
     clips = clips_of(source, output)
-    assert len(clips) == 6
+    assert len(clips) == 8
     for utterance_id, clip in clips.items():
         assert heard_hz(clip) == pytest.approx(hz_of(utterance_id), abs=20)
 
@@ -124,7 +123,7 @@ def test_the_page_stands_in_the_folder_of_its_run_with_players(made: tuple[Path,
     written = write_report(str(output))
     assert written.path == f"{output}/_runs/{RUN_ID}/report.html"
     page = Page(Path(written.path).read_text())
-    assert len(page.of("audio")) == 6
+    assert len(page.of("audio")) == 8
     assert written.to_dict()["by_status"]["ok"] > 6
     assert written.table().splitlines()[-1].endswith("report.html")
 
@@ -232,7 +231,7 @@ def test_an_output_on_a_store_has_its_page_there_and_shows_no_secret(
     path = f"{folder}/_runs/{RUN_ID}/report.html"
     with filesystem.open_input_stream(path) as stored:
         html = stored.read().decode()
-    assert len(Page(html).of("audio")) == 6
+    assert len(Page(html).of("audio")) == 8
     for text in (html, written.path, json.dumps(written.to_dict())):
         assert SECRET_KEY not in text
         assert "%2F" not in text
