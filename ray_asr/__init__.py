@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
 
 from ray_asr.config import Config, load_config, with_settings
+from ray_asr.notebook_kernel import quiet_import
 from ray_asr.verbs import (
     bench,
     compact,
@@ -17,6 +18,7 @@ from ray_asr.verbs import (
     pack,
     plan,
     predict,
+    report,
     retry,
     run_demo,
     score,
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 
     from ray_asr.job.summary import RunSummary
 
+quiet_import()
+
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "bench", "compact", "export", "load_config", "pack", "plan", "predict", "retry",
-    "run_demo", "score", "simulate", "transcribe", "tune", "verify",
+    "Config", "bench", "compact", "export", "load_config", "pack", "plan", "predict", "report",
+    "retry", "run_demo", "score", "simulate", "transcribe", "tune", "verify",
 ]  # fmt: skip
 
 

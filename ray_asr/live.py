@@ -16,17 +16,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ray_asr.notebook_kernel import in_notebook
 from ray_asr.rich_html import progress_html
-from ray_asr.terminal import can_rewrite, columns, cut, one_line
+from ray_asr.terminal import can_rewrite, cells, columns, cut, one_line
 
 # Set to "log", it has lines logged in a terminal and in a notebook too.
 ENVIRONMENT = "RAY_ASR_PROGRESS"
+_DELAY_S = 1.0
 _TERMINAL_EVERY_S = 0.2
 _NOTEBOOK_EVERY_S = 0.5
 _CLEAR = "\r\x1b[K"
 _BAR = 20
 _COLUMNS = 80
-_LEAST_BESIDE_BAR = 60
+_LEAST_BAR = 8
 
 _lock = threading.RLock()
 _standing: list[Live] = []  # the outermost first
@@ -35,7 +37,8 @@ _standing: list[Live] = []  # the outermost first
 class Live:
     """One line; used with `with`, and then it ends with that.
 
-    Inside another one it has no line of its own: what it says stands behind the other's words.
+    Inside another one it has no line of its own: what it says stands behind the other's words. What
+    is done within a second needs none either.
 
     Args:
         logger: of the lines where they are logged.
@@ -54,13 +57,19 @@ class Live:
             self._place = _place(self._logger)
             _standing.append(self)
         if self._place.every_s is not None:
-            self._every_s, self._last = self._place.every_s, float("-inf")
+            self._every_s = self._place.every_s
+            self._last = time.monotonic() + _DELAY_S - self._every_s
         return self
 
     def __exit__(self, *_: object) -> None:
         with _lock:
             self._place.end()
             _standing.remove(self)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether somebody looks at it while it changes."""
+        return self._place.every_s is not None
 
     def due(self, is_last: bool = False) -> bool:
         """Whether it is time to say something: again, or for the last time."""
@@ -113,16 +122,9 @@ def _place(logger: logging.Logger) -> _Log | _Terminal | _Notebook | _Inside:
         return _Inside(_standing[-1])
     if os.environ.get(ENVIRONMENT) == "log":
         return _Log(logger)
-    if _in_notebook():
+    if in_notebook():
         return _Notebook()
     return _Terminal(sys.stderr) if can_rewrite(sys.stderr) else _Log(logger)
-
-
-def _in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook; IPython is not imported to find out."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
 
 
 class _Log:
@@ -168,9 +170,9 @@ class _Terminal:
         room = (
             columns(self._stream) or _COLUMNS
         ) - 1  # a line that fills the last column may go on to the next
-        line = self._text
-        if room >= _LEAST_BESIDE_BAR:
-            line = f"{self._bar()} {line}"
+        # What stands behind the semicolon may be cut for the bar, and the bar for what is before.
+        wide = min(_BAR, room - 3 - cells(self._text.partition(";")[0]))
+        line = f"{self._bar(wide)} {self._text}" if wide >= _LEAST_BAR else self._text
         self._write(f"{_CLEAR}{cut(line, room)}")
 
     def hide(self) -> None:
@@ -183,10 +185,10 @@ class _Terminal:
             self._write(f"{_CLEAR}{self._text}\n")
             self._text = ""
 
-    def _bar(self) -> str:
-        full = round(_BAR * min(max(self._share, 0.0), 1.0))
+    def _bar(self, wide: int) -> str:
+        full = round(wide * min(max(self._share, 0.0), 1.0))
         done, left = "█░" if "utf" in (self._stream.encoding or "").lower() else "#."
-        return done * full + left * (_BAR - full)
+        return done * full + left * (wide - full)
 
     def _write(self, text: str) -> None:
         encoding = self._stream.encoding or "utf-8"

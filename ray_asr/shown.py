@@ -24,6 +24,11 @@ class Shown:
     __slots__ = ()
     width: ClassVar[int | None] = None
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        # IPython takes the first class that says how it prints; a dataclass's own __repr__ is one.
+        cls._repr_pretty_ = Shown._repr_pretty_
+
     def blocks(self) -> Sequence[Block]:
         """What there is to see."""
         raise NotImplementedError

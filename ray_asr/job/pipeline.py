@@ -58,6 +58,7 @@ from ray_asr.job.hotword_list import with_hotwords
 from ray_asr.job.local_ray import on_loopback, private_place
 from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
+from ray_asr.job.quiet_ray import quiet_execution, quiet_start
 from ray_asr.job.ray_errors import own_error
 from ray_asr.job.reporting import report_of_run
 from ray_asr.job.staging import stage, with_copies_here
@@ -66,6 +67,7 @@ from ray_asr.job.summary import RunSummary, begin_run, new_run_id, write_run
 from ray_asr.redaction import redacted
 from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
+MEASURING = "tune"  # the purpose of a run that nobody looks at
 _MOST_BLOCKS = 10_000
 
 logger = logging.getLogger(__name__)
@@ -98,7 +100,8 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
     else:
         check_address(address)
     try:
-        with on_loopback() if address == "local" else contextlib.nullcontext():
+        where = on_loopback() if address == "local" else contextlib.nullcontext()
+        with where, quiet_start():
             ray.init(address=address, **quiet)
     except ConnectionError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
@@ -196,9 +199,7 @@ def transcribe_path(
         begin_run(filesystem, folder, summary.run_id, config, where)
         placement.begin()
         try:
-            _run(
-                store, pending, config, plan, steering, writer, chunks, before, make_engine, lease
-            )
+            _run(store, pending, config, plan, steering, writer, chunks, before, make_engine, lease)
         finally:
             placement.end()
         summary = _with_results(summary, config, plan, steering, writer, started)
@@ -212,7 +213,8 @@ def transcribe_path(
             chunks.to_dict(),
         )
     clips = partial(read_clips, filesystem, folder, store, units, config.input)
-    report_of_run(filesystem, folder, output, summary.run_id, clips, config.control.baseline)
+    if purpose != MEASURING:
+        report_of_run(filesystem, folder, output, summary.run_id, clips, config.control.baseline)
     if too_many_failed(writer.received, config, writer.received.rows):
         raise TooManyFailuresError(_why_ended(writer, config, rows_of(pending), output))
     return summary
@@ -327,6 +329,7 @@ def _run(
         with (
             steering.of(context),
             few_block_stats(context),
+            quiet_execution(),
             Progress(rows_of(pending)) as progress,
         ):
             bundles = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))

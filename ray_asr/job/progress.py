@@ -28,7 +28,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._live.__enter__()
-        if self._live.due():
+        if self._live.is_seen:
             self._live.say(f"0/{self._rows_total} rows, models are being loaded")
         return self
 

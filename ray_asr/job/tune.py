@@ -27,7 +27,8 @@ from ray_asr.corpus.units import input_units
 from ray_asr.engine.funasr_engine import FunASREngine
 from ray_asr.errors import ConfigError, DataError, PlanError, RayAsrError
 from ray_asr.job.cluster import cluster_resources
-from ray_asr.job.pipeline import MakeEngine, check_models, connect, transcribe_path
+from ray_asr.job.pipeline import MEASURING, MakeEngine, check_models, connect, transcribe_path
+from ray_asr.job.quiet_ray import at_least
 from ray_asr.job.ray_errors import reason
 from ray_asr.job.tune_candidates import (
     FUSED,
@@ -273,19 +274,22 @@ class _Tuning:
         sample = self._samples[rung]
         self._runs += 1
         spent = 1 - (self._deadline - time.monotonic()) / (60 * self._options.budget_minutes)
-        line = f"measuring {candidate} on {sample.audio_s:.0f} s of audio (run {self._runs})"
+        line = f"run {self._runs}, {sample.audio_s:.0f} s of audio, {candidate}"
         self.live.say(line, spent if self._deadline else 0.0)
         output = self._work / f"out-{uuid.uuid4().hex[:8]}"
         context = DataContext.get_current()
         waited_s, context.wait_for_min_actors_s = context.wait_for_min_actors_s, _MOST_LOADING_S
         board = ready_board()
         try:
-            with Meter(len(self._cluster.nodes) == 1) as meter:
+            # That a setting does not fit the cores is what is measured.
+            quiet = at_least("ray_asr.job.steering", logging.ERROR)
+            with quiet, Meter(len(self._cluster.nodes) == 1) as meter:
                 summary = transcribe_path(
                     str(sample.folder),
                     str(output),
                     config_of(self._config, candidate),
                     make_engine=partial(noting, board, self._make_engine),
+                    purpose=MEASURING,
                 )
             ready, load_s = ray.get(board.read.remote())
         finally:

@@ -25,6 +25,12 @@ class Candidate:
     precision: str
     stages: str
 
+    def __str__(self) -> str:
+        return (
+            f"{self.actors} actor(s) with {self.ncpu} core(s), {self.batch_size_s:g} s, "
+            f"{self.precision}, {self.stages}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Space:

@@ -75,7 +75,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv(live.ENVIRONMENT, raising=False)
-    monkeypatch.setattr(live, "_TERMINAL_EVERY_S", 0.0)
+    monkeypatch.setattr(live, "_DELAY_S", 0.0)
     monkeypatch.setattr(live._Terminal, "every_s", 0.0)
     made = Terminal(100)
     monkeypatch.setattr(live, "sys", SimpleNamespace(stderr=made.stream, modules=sys.modules))
@@ -120,13 +120,22 @@ def test_a_line_that_is_too_long_is_cut_while_it_changes_and_whole_at_the_end(
     assert text.strip() in terminal.read().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("width", [20, 59])
-def test_a_narrow_terminal_has_no_bar(terminal: Terminal, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (12, "1/4 rows; …"),
+        (20, "██░░░░░░ 1/4 rows;…"),
+        (40, "█████░░░░░░░░░░░░░░░ 1/4 rows; 2 actors"),
+    ],
+)
+def test_the_bar_has_the_room_that_the_first_words_leave(
+    terminal: Terminal, width: int, shown: str
+) -> None:
     os.environ["COLUMNS"] = str(width)
     terminal.width = width
     with Live(logger) as line:
-        line.say("1/4 rows", 0.25)
-        assert terminal.screen() == ["1/4 rows"]
+        line.say("1/4 rows; 2 actors", 0.25)
+        assert terminal.screen() == [shown]
 
 
 def test_others_words_in_it_are_no_orders(terminal: Terminal) -> None:
@@ -213,6 +222,14 @@ def test_a_run_says_that_it_loads_and_then_how_far_it_is(terminal: Terminal) -> 
     (left,) = terminal.screen()
     assert left.startswith("4/4 rows (100 %)")
     assert left.endswith("done; 2 actor(s)")
+
+
+def test_what_is_done_at_once_says_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_DELAY_S", 60.0)
+    for_each(range(20), lambda task: None, 4, "%d/%d files")
+    assert terminal.read() == ""
 
 
 def test_work_on_many_files_counts_up_to_the_last(terminal: Terminal) -> None:
