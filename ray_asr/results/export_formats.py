@@ -60,7 +60,10 @@ class Export:
 
 def json_line(record: Mapping[str, Any]) -> str:
     """A line of JSON without any character that is more than text; it reads as what was given."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, default=json_value)
+    except ValueError:  # a float that is no number
+        text = json.dumps(json_value(record), ensure_ascii=False)
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
@@ -96,7 +99,7 @@ def write_jsonl(export: Export) -> None:
         for batch in export.rows.batches_taken():
             lines: list[str] = []
             for values in batch.to_pylist():
-                record = {name: json_value(values.get(name)) for name in names}
+                record = {name: values.get(name) for name in names}
                 if export.language and not record.get("language"):
                     record["language"] = export.language
                 lines.append(json_line(record))
@@ -107,7 +110,7 @@ def write_jsonl(export: Export) -> None:
 def write_txt(export: Export) -> None:
     """The id, a tab, and the text of each row on one line, with speakers where asked for."""
     with export.place.lines() as write:
-        for batch in export.rows.rows():
+        for batch in export.rows.rows(has_segments=export.has_labels):
             lines = [f"{plain_text(row.utterance_id)}\t{_said(export, row)}\n" for row in batch]
             write("".join(lines))
             export.add("lines", len(lines))
@@ -170,9 +173,10 @@ def write_lhotse(export: Export, sampling_rate: int) -> None:
         raise DataError(f"sampling_rate is {sampling_rate}: use that of the files, such as 16000.")
     has_recordings = bool(sampling_rate) and export.audio.is_known
     if not has_recordings:
+        missing = [] if sampling_rate else ["--sampling-rate"]
+        missing += [] if export.audio.is_known else ["their paths (--audio-column or --input)"]
         export.notes.append(
-            "no recordings.jsonl.gz: that takes the files' --sampling-rate and their paths "
-            "(--audio-column or --input)"
+            f"no recordings.jsonl.gz: that takes, of the files, {' and '.join(missing)}"
         )
     names = Names(lambda utterance_id: utterance_id)
     with ExitStack() as stack:

@@ -28,7 +28,11 @@ _COLUMNS = {
     "segments": "stretches of speech, with times in ms, words and speakers",
     "duration_ms": "of the recording",
     "language": "of the speech",
+    "emotion": "of the speaker, where the model says one",
+    "audio_events": "music, laughter and the like, where the model says them",
     "model_id": "what recognized it",
+    "reference_text": "what a person wrote down",
+    "audio_path": "of the recording, as its source names it",
 }
 
 

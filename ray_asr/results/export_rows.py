@@ -129,9 +129,11 @@ class ExportRows(ParquetColumns):
             except (pa.ArrowException, OSError) as error:
                 raise self._unreadable(fragment, error) from error
 
-    def rows(self, audio: AudioPaths | None = None) -> Iterator[list[Row]]:
-        """The chosen rows as such, some at a time."""
-        columns = ["text", "segments", "duration_ms", "language"]
+    def rows(
+        self, audio: AudioPaths | None = None, *, has_segments: bool = True
+    ) -> Iterator[list[Row]]:
+        """The chosen rows as such, some at a time, with their segments or without."""
+        columns = ["text", "duration_ms", "language", *(["segments"] if has_segments else [])]
         for batch in self.batches_taken([*columns, *(audio.columns if audio else ())]):
             yield [
                 Row(
