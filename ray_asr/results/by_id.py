@@ -100,7 +100,12 @@ class References:
         return Asked(self)
 
     def _hold(self, texts: list[str | None]) -> None:
-        self._chunks.append(pa.array(texts, pa.large_string()))
+        try:
+            self._chunks.append(pa.array(texts, pa.large_string()))
+        except pa.ArrowException as error:
+            raise DataError(
+                f"{REFERENCE} of reference {self.where} is no text ({error}); give a column of text"
+            ) from None
 
     def _text(self, place: int) -> str | None:
         return self._chunks[place // _CHUNK_ROWS][place % _CHUNK_ROWS].as_py()

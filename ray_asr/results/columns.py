@@ -89,7 +89,7 @@ class ParquetColumns:
                     values = {name: batch.column(name).to_pylist() for name in present}
                     nulls = [None] * batch.num_rows
                     yield list(zip(*(values.get(c, nulls) for c in columns), strict=True))
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise self._unreadable(fragment, error) from error
 
     def arrow_batches(

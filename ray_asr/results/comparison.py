@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ray_asr.errors import DataError
-from ray_asr.results.bootstrap import Bootstrap, Interval, interval_json, share
+from ray_asr.results.bootstrap import Bootstrap, Interval, interval_json, share, weighted
 from ray_asr.results.by_id import Places
 from ray_asr.results.tally import errors_and_units
 
@@ -161,7 +161,7 @@ class Rival:
         )
         self._sums += numbers.sum(axis=0)
         for some, weights in self._bootstrap.weights(keys[both]):
-            self._samples += numbers[some].T.astype(float) @ weights.astype(float)
+            self._samples += weighted(numbers[some], weights)
 
     def comparison(self) -> Comparison:
         """What came of it.

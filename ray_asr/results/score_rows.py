@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ray_asr.errors import DataError
 from ray_asr.results.align import align
 from ray_asr.results.by_id import BATCH_ROWS, GIVE_REFERENCE, ID, REFERENCE, References
 from ray_asr.results.columns import OpenFilesystem, ParquetColumns
@@ -111,6 +112,10 @@ class OutputRows:
                     self.unscored += 1
                     continue
                 said = text if text is not None and status in (STATUS_OK, None) else ""
+                if not (isinstance(wanted, str) and isinstance(said, str)):
+                    raise DataError(
+                        f"{_TEXT} or {REFERENCE} of row {id_} is no text; give columns of text"
+                    )
                 found = tuple(None if value is None else str(value) for value in values)
                 rows.append(
                     Row("" if id_ is None else str(id_), str(status or ""), wanted, said, found)

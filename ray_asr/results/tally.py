@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ray_asr.errors import DataError
-from ray_asr.results.bootstrap import Bootstrap, Interval, interval_json
+from ray_asr.results.bootstrap import Bootstrap, Interval, interval_json, weighted
 from ray_asr.results.counts import ErrorCounts
 
 MOST_VALUES = 100_000  # of a column that rows are grouped by
@@ -66,7 +66,7 @@ class _Sums:
 
     def draw(self, values: np.ndarray, weights: np.ndarray) -> None:
         if self.samples is not None:
-            self.samples += values.T @ weights
+            self.samples += weighted(values, weights)
 
     def score(self) -> GroupScore:
         words, characters = ErrorCounts.of(self.counts[:4]), ErrorCounts.of(self.counts[4:])
@@ -149,12 +149,11 @@ class Tally:
         columns = dict(zip(self._groups, zip(*values, strict=True), strict=False))
         for column, group in self._groups.items():
             group.add(columns.get(column, ()), counts)
-        numbers = errors_and_units(counts).astype(float)
+        numbers = errors_and_units(counts)
         for some, weights in self._bootstrap.weights(keys):
-            drawn = weights.astype(float)
-            self._all.draw(numbers[some], drawn)
+            self._all.draw(numbers[some], weights)
             for column, group in self._groups.items():
-                group.draw(columns.get(column, ())[some], numbers[some], drawn)
+                group.draw(columns.get(column, ())[some], numbers[some], weights)
 
     def total(self) -> GroupScore:
         """All rows together."""

@@ -364,3 +364,24 @@ def test_a_column_of_too_many_values_has_no_intervals_but_all_counts(
         g.wer for g in whole.groups["set"].values()
     ]
     assert found.groups["status"] == whole.groups["status"]
+
+
+def test_columns_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    output = write(tmp_path / "run", [{"text": "one", "reference_text": "one"}])
+    numbers = write(tmp_path / "numbers", [{"text": "one", "reference_text": 7}])
+    fails("of row 0 is no text; give columns of text", numbers)
+    fails("of reference .* is no text .*; give a column of text", output, numbers)
+    broken = pa.array([b"\xff\xfe"]).cast(pa.binary()).view(pa.string())
+    table = pa.table({"utterance_id": ["0"], "text": ["one"], "reference_text": broken})
+    pq.write_table(table, tmp_path / "broken.parquet")
+    fails("broken.parquet cannot be read", str(tmp_path / "broken.parquet"))
+    fails("broken.parquet cannot be read", output, str(tmp_path / "broken.parquet"))
+
+
+def test_a_hostile_id_is_one_id(tmp_path: Path) -> None:
+    ids = ["", "a\x00b", "../../x", "\u202e", "x" * 10_000, "'; drop", "0"]
+    rows = [{"utterance_id": id_, "text": "one", "reference_text": "one"} for id_ in ids]
+    output = write(tmp_path / "run", rows)
+    found = score(output, output, by=["utterance_id"])
+    assert found.wer == ErrorCounts(hits=7)
+    assert set(found.groups["utterance_id"]) == set(ids)
