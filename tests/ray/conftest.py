@@ -8,6 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture
+def reports() -> None:
+    """Asked for where jobs are to leave their pages."""
+
+
+@pytest.fixture(autouse=True)
+def no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page takes a second, which most jobs here have no use for."""
+    if "reports" not in request.fixturenames:
+        from ray_asr.job import pipeline
+
+        monkeypatch.setattr(pipeline, "report_of_run", lambda *_: None)
+
+
 @pytest.fixture(scope="package")
 def ray_local() -> Iterator[None]:
     """One Ray for all of these tests, ended with them: the others must find none.
