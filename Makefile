@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test test-faults test-store test-hostile test-drift fuzz check style install
 
 demo: $(INSTALLED)
-	$(BIN)/ray-asr demo
+	$(BIN)/ray-asr demo --output demo-output
 
 test: check
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
