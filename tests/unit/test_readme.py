@@ -10,6 +10,7 @@ import pytest
 from ray_asr.config import SECTIONS
 from ray_asr.errors import ErrorCode
 from ray_asr.schema import TRANSCRIPT_SCHEMA
+from tests.code_map import PAGE, page
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -41,3 +42,7 @@ def test_every_code_and_column_stands_in_the_readme() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 250
+
+
+def test_the_page_of_modules_has_each_of_them_as_it_is() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it: python -m tests.code_map"
