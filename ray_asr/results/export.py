@@ -6,6 +6,7 @@ the engine, nor what a format looks like inside.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ray_asr.blocks import Block, Cell, Facts
 from ray_asr.errors import ConfigError, DataError, StorageError
+from ray_asr.live import Live
 from ray_asr.redaction import redacted
 from ray_asr.results.export_audio import AudioPaths
 from ray_asr.results.export_formats import (
@@ -36,6 +38,9 @@ from ray_asr.shown import Shown
 Format = Literal["jsonl", "txt", "srt", "vtt", "kaldi", "nemo", "lhotse", "hf"]
 FORMATS: tuple[str, ...] = get_args(Format)
 FILES = ("jsonl", "txt", "nemo")  # one file; the others are a folder of files
+NAMES_AUDIO = ("kaldi", "nemo", "lhotse")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +159,13 @@ def export(
     style = options.cue_style(form)
     began = time.monotonic()
     rows = ExportRows(output, options.statuses, options.ids, storage.open_filesystem)
-    with closing(
-        AudioPaths(output, rows.names(), options.audio_column, options.source, options.audio_root,
-                   storage.open_filesystem)
-    ) as audio:  # fmt: skip
+    with closing(_audio_of(rows, output, form, options, storage)) as audio, Live(logger) as live:
+
+        def say(count: int, share: float) -> None:
+            if live.due():
+                live.say(f"{count:,} rows are exported", share)
+
+        rows.progress = say
         if form == "nemo":
             audio.need("NeMo")
         place = Place(destination, output, storage, form not in FILES)
@@ -180,6 +188,18 @@ def export(
                 "place that can be, or make room."
             ) from error
     return summary
+
+
+def _audio_of(
+    rows: ExportRows, output: str, form: str, options: ExportOptions, storage: Storage
+) -> AudioPaths:
+    """Where recordings lie, for the formats that say so."""
+    if form not in NAMES_AUDIO:
+        return AudioPaths(output, lambda column: False, "", "", "", storage.open_filesystem)
+    return AudioPaths(
+        output, rows.has, options.audio_column, options.source, options.audio_root,
+        storage.open_filesystem,
+    )  # fmt: skip
 
 
 def _write(job: Export, form: str, options: ExportOptions, style: CueStyle) -> None:

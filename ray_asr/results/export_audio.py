@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ class AudioPaths:
 
     Args:
         output: what is exported, a path or an address.
-        names: of its columns; its own is taken where it has `column`.
+        has_column: whether it has a column; its own is taken where it has `column`.
         column: the name of that column; of the input it may also be one of {bytes, path}.
         source: the job's input, where paths are looked up by id; "" for none.
         root: a folder or an address that relative paths start from; "" leaves them as they are.
@@ -52,7 +52,7 @@ class AudioPaths:
     def __init__(
         self,
         output: str,
-        names: Sequence[str],
+        has_column: Callable[[str], bool],
         column: str,
         source: str,
         root: str,
@@ -65,7 +65,7 @@ class AudioPaths:
         if source:
             job = _JobInput.of(output, open_filesystem)
             self._table = _looked_up(_Input(source, open_filesystem).paths(job, column))
-        elif self._column in names:
+        elif has_column(self._column):
             self.columns = (self._column,)
         elif column:
             raise DataError(f"the output has no column {column!r}; {_GIVE_AUDIO}.")

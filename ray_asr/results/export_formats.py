@@ -94,7 +94,7 @@ def json_value(value: Any) -> Any:
 
 def write_jsonl(export: Export) -> None:
     """All columns of each row, one object a line, with the same names in each."""
-    names = export.rows.names()
+    names = export.rows.footers.names
     with export.place.lines() as write:
         for batch in export.rows.batches_taken():
             lines: list[str] = []

@@ -38,7 +38,7 @@ _COLUMNS = {
 
 def write_hf(export: Export) -> None:
     """`data/train-*.parquet` with all columns, and `README.md` with their types, written last."""
-    schema = export.rows.schema()
+    schema = export.rows.footers.schema()
     target = pa.schema([pa.field(field.name, _type(field.type)) for field in schema])
     groups = _groups(export, schema, target)
     group, shard = next(groups, None), 0

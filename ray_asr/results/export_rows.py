@@ -5,9 +5,10 @@ Owns which rows those are, and their columns over files that differ. Must not kn
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +47,42 @@ class Row:
     audio: str = ""
 
 
+@dataclass(slots=True)
+class Footers:
+    """What the files of an output have.
+
+    Attributes:
+        names: of all columns, in the order in which they come first.
+        schemas: the different ones.
+        rows: of all files.
+    """
+
+    names: list[str] = field(default_factory=list)
+    schemas: list[pa.Schema] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, schema: pa.Schema, rows: int) -> None:
+        """Take a file."""
+        self.rows += rows
+        if schema not in self.schemas:
+            self.schemas.append(schema)
+            self.names += [name for name in schema.names if name not in self.names]
+
+    def schema(self) -> pa.Schema:
+        """The columns of all files together.
+
+        Raises:
+            DataError: a column has types that cannot be one.
+        """
+        try:
+            return pa.unify_schemas(self.schemas, promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"the output has a column of types that cannot be one ({error}); export it as "
+                "jsonl, which takes any."
+            ) from error
+
+
 class ExportRows(ParquetColumns):
     """Rows of an output by status and id.
 
@@ -58,6 +95,7 @@ class ExportRows(ParquetColumns):
     Attributes:
         taken: rows that were given out.
         left_out: rows that were not, by their status.
+        progress: told how many rows were given out, and which share of the files was read.
 
     Raises:
         DataError: it is no output, or cannot be read.
@@ -81,51 +119,44 @@ class ExportRows(ParquetColumns):
         self.require(_ID, _TEXT_COLUMN)
         self._statuses = None if ALL in statuses else pa.array(statuses, pa.string())
         self._ids = pa.array(ids, pa.string()) if ids else None
+        self.progress: Callable[[int, float], None] = lambda rows, share: None
         self.taken = 0
         self.left_out: Counter[str] = Counter()
 
-    def count(self) -> int:
-        """All rows of the output, exported or not."""
-        return sum(fragment.metadata.num_rows for fragment in self._fragments)
+    def has(self, column: str) -> bool:
+        """Whether a file has a column; only where the first one lacks it are others looked at."""
+        return any(column in self._schema(fragment).names for fragment in self._fragments)
 
-    def schema(self) -> pa.Schema:
-        """The columns of all files together.
-
-        Raises:
-            DataError: a column has types that cannot be one.
-        """
-        seen: dict[Any, None] = dict.fromkeys(
-            self._schema(fragment).remove_metadata() for fragment in self._fragments
-        )
-        try:
-            return pa.unify_schemas(list(seen), promote_options="permissive")
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(
-                f"{self._name} has a column of types that cannot be one ({error}); export it as "
-                "jsonl, which takes any."
-            ) from error
-
-    def names(self) -> list[str]:
-        """The names of all columns that a file has, in the order in which they come first."""
-        return list(
-            dict.fromkeys(n for fragment in self._fragments for n in self._schema(fragment).names)
-        )
+    @functools.cached_property
+    def footers(self) -> Footers:
+        """What the footers of all files say, each of which is read for it."""
+        # Not by the fragments, which would keep them all.
+        found = Footers()
+        for fragment in self._fragments:
+            try:
+                with fragment.filesystem.open_input_file(fragment.path) as source:
+                    file = pq.ParquetFile(source)
+                    found.add(file.schema_arrow.remove_metadata(), file.metadata.num_rows)
+            except (pa.ArrowException, OSError) as error:
+                raise self._unreadable(fragment, error) from error
+        return found
 
     def batches_taken(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The chosen rows, some at a time, with those of `columns` that their file has."""
-        for fragment in self._fragments:
-            names = self._schema(fragment).names
-            needed = None if columns is None else {*columns, _ID, "status"}
-            read = [name for name in names if needed is None or name in needed]
+        needed = None if columns is None else {*columns, _ID, "status"}
+        for number, fragment in enumerate(self._fragments):
             try:
                 with fragment.filesystem.open_input_file(fragment.path) as source:
                     file = pq.ParquetFile(source, page_checksum_verification=True)
                     rows = _rows_at_once(file)
+                    names = file.schema_arrow.names
+                    read = [name for name in names if needed is None or name in needed]
                     for batch in file.iter_batches(rows, columns=read, use_threads=False):
                         chosen = self._chosen(batch)
                         self.taken += chosen.num_rows
                         if chosen.num_rows:
                             yield chosen
+                        self.progress(self.taken, number / len(self._fragments))
             except (pa.ArrowException, OSError) as error:
                 raise self._unreadable(fragment, error) from error
 
@@ -138,7 +169,7 @@ class ExportRows(ParquetColumns):
             yield [
                 Row(
                     str(values[_ID]),
-                    values["text"] or "",
+                    values.get("text") or "",
                     _spoken(values),
                     values.get("duration_ms") or 0,
                     values.get("language") or "",
@@ -171,7 +202,7 @@ def _spoken(values: dict[str, Any]) -> list[dict[str, Any]]:
         for segment in values.get("segments") or ()
         if segment and (segment.get("text") or "").strip()
     ]
-    text, duration_ms = values["text"] or "", values.get("duration_ms") or 0
+    text, duration_ms = values.get("text") or "", values.get("duration_ms") or 0
     if segments or not text.strip():
         return segments
     return [{"start_ms": 0, "end_ms": duration_ms, "text": text, "words": [], "speaker": ""}]

@@ -26,7 +26,7 @@ def write_subtitles(export: Export, suffix: str, style: CueStyle) -> None:
         suffix: `srt` or `vtt`.
         style: how long lines and cues may be.
     """
-    count = export.rows.count()
+    count = export.rows.footers.rows
     names = Names(file_name, ignores_case=True)
     with (
         closing(names),
