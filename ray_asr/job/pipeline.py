@@ -106,8 +106,9 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
     except ConnectionError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
         raise ConfigError(
-            f"Ray does not connect to the address {address} ({reason}): check that its head runs, "
-            "or use --address local for a Ray on this machine."
+            f"Ray does not connect to the address {address} ({reason}): check that its head runs "
+            "and, where it wants a token, that RAY_AUTH_MODE=token is set here; or use "
+            "--address local for a Ray on this machine."
         ) from error
 
 
