@@ -2,9 +2,9 @@
 
 Owns both formats and how text stays text in them. Must not know where cues come from.
 
-Source: WebVTT as the W3C has it. SubRip has no standard: players take `<…>` for HTML and `{…}` for
-orders of other subtitle formats, and there is no way to write them as text. So these four
-characters become others that look like them.
+Source: WebVTT as the W3C has it. SubRip has no standard: players take `<…>` for HTML, and `{…}` and
+backslashes for orders of other subtitle formats, and there is no way to write them as text. So
+these five characters become others that are read like them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ray_asr.results.subtitle_cuts import Line
 from ray_asr.results.subtitle_units import plain_text
 from ray_asr.results.subtitles import Cue, label_of
 
-_FOR_SUBRIP = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")"})
+_FOR_SUBRIP = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")", "\\": "/"})
 
 
 def srt(cues: Sequence[Cue], *, has_labels: bool = False) -> str:

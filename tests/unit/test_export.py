@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import webvtt
 
 import ray_asr
+from ray_asr import cli
 from ray_asr.errors import ConfigError, DataError
 from ray_asr.schema import Transcript
 from tests.tables import many_types
@@ -65,6 +67,30 @@ def test_rows_are_chosen_by_status_and_id(
 ) -> None:
     ray_asr.export(output, tmp_path / "a.jsonl", **given)
     assert [row["utterance_id"] for row in lines_of(tmp_path / "a.jsonl")] == ids
+
+
+# --- the command line
+
+
+def test_the_verb_and_the_function_are_the_same(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = {flag.name: flag.default for flag in cli.cli.commands["export"].params}
+    known = inspect.signature(ray_asr.export).parameters
+    assert flags.keys() - known.keys() == {"as_json"}
+    both = [n for n in known if type(flags[n]) is type(known[n].default)]
+    assert len(both) >= 12
+    assert all(flags[name] == known[name].default for name in both)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(output), str(tmp_path / "subs"), "--format", "srt", "--status",
+                  "all", "--id", "one.wav", "--max-lines", "1", "--json"])  # fmt: skip
+    assert ended.value.code == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["entries"]["files"]) == (1, 1)
+    assert (tmp_path / "subs" / "one.wav.srt").exists()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(output), str(tmp_path / "subs")])
+    assert ended.value.code == 3
 
 
 # --- lines

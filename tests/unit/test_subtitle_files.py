@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import html
 import io
+from pathlib import Path
 
+import av
 import pysrt
 import pytest
 import webvtt
@@ -18,7 +20,8 @@ from ray_asr.results.subtitle_files import srt, vtt
 from ray_asr.results.subtitle_units import plain_text
 from ray_asr.results.subtitles import Cue, make_cues
 
-MARKUP = ["a --> b", "<b>bold</b>", "<script>x</script>", "AT&T &lt;", "{\\an8}up", "1", "NOTE x",
+MARKUP = ["a --> b", "<b>bold</b>", "<script>x</script>", "AT&T &lt;", "{\\an8}up", "two\\Nlines",
+          "1", "NOTE x",
           "WEBVTT", "00:00:01.000 --> 00:00:02.000", "STYLE"]  # fmt: skip
 
 
@@ -70,7 +73,7 @@ def test_text_is_never_markup(text: str) -> None:
     cues = [cue("before"), cue(text, 2000), cue("after", 4000)]
     shown = read_srt(srt(cues))
     assert [one[2] for one in shown][::2] == ["before", "after"]
-    lookalike = text.translate(str.maketrans("<>{}", "‹›()"))
+    lookalike = text.translate(str.maketrans("<>{}\\", "‹›()/"))
     assert shown[1][2] == lookalike
     read = read_vtt(vtt(cues))
     assert len(read) == 3
@@ -117,3 +120,22 @@ def test_the_language_stands_in_the_header_of_webvtt() -> None:
     assert vtt([], language="zh-CN\n\n00:00").startswith(
         "WEBVTT\nKind: captions\nLanguage: zh-CN0000\n"
     )
+
+
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+def test_a_player_shows_text_as_text(suffix: str, tmp_path: Path) -> None:
+    """FFmpeg's decoders, which players use, hand on what they take for markup as orders of ASS."""
+    cues = [cue(text, 2000 * n) for n, text in enumerate(MARKUP)]
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(srt(cues) if suffix == "srt" else vtt(cues), encoding="utf-8")
+    shown, starts = [], []
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.subtitles[0]):
+            for event in packet.decode():
+                starts.append(packet.pts)
+                shown.append(event.ass.decode().split(",", 8)[8])
+    assert starts == [one.start_ms for one in cues]
+    lookalikes = str.maketrans("<>{}\\", "‹›()/") if suffix == "srt" else {}
+    # What would be an order of ASS, FFmpeg writes so that it is none.
+    as_ass = {"\\": "\\\u2060", "{": "\\{{}"} if suffix == "vtt" else {}
+    assert shown == [text.translate(lookalikes).translate(str.maketrans(as_ass)) for text in MARKUP]
