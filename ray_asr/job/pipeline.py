@@ -55,6 +55,7 @@ from ray_asr.job.graph import (
     transcripts_of,
 )
 from ray_asr.job.hotword_list import with_hotwords
+from ray_asr.job.interrupts import afterwards
 from ray_asr.job.local_ray import on_loopback, private_place
 from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
@@ -101,7 +102,7 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
         check_address(address)
     try:
         where = on_loopback() if address == "local" else contextlib.nullcontext()
-        with where, quiet_start():
+        with afterwards(), where, quiet_start():
             ray.init(address=address, **quiet)
     except ConnectionError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
