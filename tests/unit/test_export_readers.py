@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import ray_asr
 from ray_asr.corpus.storage import open_filesystem, read_whole
+from ray_asr.errors import DataError
 from ray_asr.results.export_names import Names, file_name, kaldi_id
 from ray_asr.results.sorted_lines import SortedLines
 from tests.stores import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, s3_server
@@ -119,6 +120,25 @@ def test_kaldi_ids_are_valid_and_sort_by_speaker_whatever_the_ids_are(tmp_path: 
     assert [one for one, _ in ids_of(tmp_path / "data")] == ids
     assert not (tmp_path / "data" / "wav.scp").exists()
     assert "no wav.scp" in summary.notes[0]
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.text("a1-_+!. ", max_size=4), st.lists(st.text("01-a", max_size=2), max_size=2)
+        ),
+        max_size=12,
+    )
+)
+def test_any_ids_and_labels_come_in_kaldis_order(
+    rows: list[tuple[str, list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("kaldi")
+    transcripts = [said(one, *["Hi."] * len(labels), speakers=labels) for one, labels in rows]
+    ray_asr.export(write_output(folder / "out", transcripts), folder / "data", "kaldi")
+    tables = read_kaldi(folder / "data")
+    assert len(tables["text"]) == sum(len(labels) for _, labels in rows)
 
 
 @pytest.mark.parametrize(
@@ -299,10 +319,13 @@ def test_exports_go_from_a_store_to_a_store(tmp_path: Path) -> None:
             summary = ray_asr.export(output, given, form)  # type: ignore[arg-type]
             assert summary.rows == 30
             assert "***" in summary.destination
+        with pytest.raises(DataError, match="holds an export"):
+            ray_asr.export(output, address("export/srt", port), "srt")
+        ray_asr.export(output, address("export/srt", port), "srt", overwrite=True, ids=["7/x.wav"])
         root = path.rpartition("/")[0]
         found = store.get_file_info(pafs.FileSelector(f"{root}/export", recursive=True))
         files = {info.path.removeprefix(f"{root}/export/"): info.path for info in found}
-        assert len([name for name in files if name.endswith(".srt")]) == 30
+        assert len([name for name in files if name.endswith(".srt")]) == 1
         (item,) = pysrt.from_string(read_whole(store, files["srt/7_x.wav.srt"]).decode())
         assert item.text == "Hello there."
         assert len(read_whole(store, files["jsonl"]).splitlines()) == 30
