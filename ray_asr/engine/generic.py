@@ -6,13 +6,14 @@ know Ray, Parquet, or when a model is called.
 
 Read in FunASR 1.4.16. Fun-ASR-Nano takes hotwords as a list, names languages in Chinese, and
 computes its language model in the numbers that a call asks for; it decodes a batch at once where it
-makes no times, else one utterance after the other. Qwen3-ASR takes any words as a context, and
-batches by itself.
+makes no times, else one utterance after the other. Qwen3-ASR takes any words as a context,
+batches by itself, and has its aligner's seconds cut to whole ones and called milliseconds.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,8 @@ from ray_asr.engine.hotwords import CONTEXTUAL, NANO, QWEN, SEACO, phrases, toke
 from ray_asr.engine.recognizers import timed
 from ray_asr.engine.tags import without_tags
 from ray_asr.schema import Recognition, Word
+
+logger = logging.getLogger(__name__)
 
 # Classes whose language model knows half precision by itself; the rest of them stays in float32.
 LANGUAGE_MODELS = frozenset([NANO, QWEN])
@@ -86,8 +89,12 @@ def _nano(
 def _qwen(
     auto: Any, config: EngineConfig, favoured: Sequence[str], precision: str
 ) -> dict[str, Any]:
-    aligner = getattr(auto.model.qwen3_asr_model, "forced_aligner", None)
-    given: dict[str, Any] = {"output_timestamp": aligner is not None}
+    if getattr(auto.model.qwen3_asr_model, "forced_aligner", None) is not None:
+        logger.warning(
+            "the times of Qwen3-ASR's aligner are left out: FunASR cuts them to whole seconds; "
+            "forced_aligner is best left out too."
+        )
+    given: dict[str, Any] = {"output_timestamp": False}
     if config.language:
         given["language"] = config.language
     if favoured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,19 @@ _LLM = "Qwen3-tiny"
 _CTC_TOKENS = 2000
 
 
+def _bytes() -> list[str]:
+    """All bytes, as byte-level tokenizers write them."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
 def language_model(folder: Path) -> None:
     """The configuration and tokenizer of a Qwen3 of two layers, whose tokens are bytes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*alphabet, *_SPECIALS])}
+    vocabulary = {token: number for number, token in enumerate([*_bytes(), *_SPECIALS])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -72,7 +79,7 @@ def nano(folder: Path, *, with_times: bool = False, seed: int = 0) -> str:
         "tokenizer": "HuggingfaceTokenizer",
         "tokenizer_conf": {"init_param_path": _LLM},
         "dataset_conf": {"do_think": False},
-        "max_length": 24,
+        "max_length": 16,
     }  # fmt: skip
     metas: dict[str, Any] = {
         "init_param": "model.pt", "config": "config.yaml",
@@ -116,4 +123,70 @@ def _weights(folder: Path, config: dict[str, Any], seed: int) -> dict[str, torch
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_class(input_size=560, **config["model_conf"], **here)
+    # It says letters and blanks: any of them is likelier than what has the score 0.
+    said = _bytes().index("Ġ"), *(_bytes().index(letter) for letter in string.ascii_lowercase)
+    others = torch.ones(len(model.llm.lm_head.weight), dtype=torch.bool)
+    others[list(said)] = False
+    with torch.no_grad():
+        model.llm.lm_head.weight[others] = 0.0
     return model.state_dict()
+
+
+def qwen3_asr(folder: Path, seed: int = 0) -> str:
+    """A folder of Qwen3-ASR in the form of transformers; needs the package qwen-asr."""
+    from qwen_asr.core.transformers_backend import (  # pyright: ignore[reportMissingImports]
+        Qwen3ASRConfig,
+        Qwen3ASRForConditionalGeneration,
+    )
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import Qwen2TokenizerFast, WhisperFeatureExtractor
+
+    audio = {"audio_token": "<|audio_pad|>", "audio_bos_token": "<|audio_start|>",
+             "audio_eos_token": "<|audio_end|>"}  # fmt: skip
+    specials = [*_SPECIALS, *audio.values()]
+    vocabulary = {token: number for number, token in enumerate([*_bytes(), *specials])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    Qwen2TokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+        unk_token=None, extra_special_tokens=audio,
+    ).save_pretrained(folder)  # fmt: skip
+    WhisperFeatureExtractor(feature_size=128).save_pretrained(folder)
+    turns = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{% if m.content is string %}{{ m.content }}"
+        "{% else %}<|audio_start|><|audio_pad|><|audio_end|>{% endif %}<|im_end|>\n{% endfor %}"
+        "<|im_start|>assistant\n"
+    )
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": turns}))
+    (folder / "processor_config.json").write_text('{"processor_class": "Qwen3ASRProcessor"}')
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = Qwen3ASRConfig(
+            thinker_config={
+                "audio_config": {
+                    "num_mel_bins": 128, "encoder_layers": 1, "encoder_attention_heads": 4,
+                    "encoder_ffn_dim": 64, "d_model": WIDTH, "output_dim": WIDTH,
+                    "downsample_hidden_size": 8, "n_window": 50, "n_window_infer": 800,
+                },
+                "text_config": {
+                    "vocab_size": len(vocabulary), "hidden_size": WIDTH, "intermediate_size": 64,
+                    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+                    "head_dim": 8, "initializer_range": 0.2,
+                    "rope_scaling": {"mrope_section": [2, 1, 1], "mrope_interleaved": True,
+                                     "rope_type": "default"},
+                },
+                "audio_token_id": vocabulary["<|audio_pad|>"],
+                "audio_start_token_id": vocabulary["<|audio_start|>"],
+                "initializer_range": 0.2,
+            },
+        )  # fmt: skip
+        model = Qwen3ASRForConditionalGeneration(config)
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                torch.nn.init.normal_(weight, std=0.2)
+        model.generation_config.eos_token_id = vocabulary["<|im_end|>"]
+        model.generation_config.pad_token_id = vocabulary["<|endoftext|>"]
+    model.save_pretrained(folder)
+    return str(folder)

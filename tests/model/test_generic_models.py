@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import shutil
@@ -21,7 +22,7 @@ from ray_asr.engine.loading import check_model
 from ray_asr.engine.model_trust import concerns
 from ray_asr.errors import ConfigError
 from ray_asr.schema import Recognition, Waveform, Word
-from tests.model.random_llm import nano
+from tests.model.random_llm import nano, qwen3_asr
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def waveforms() -> list[Waveform]:
     random = np.random.default_rng(3)
-    lengths = [24_000, 9_000, 200, 16_000]
+    lengths = [48_000, 9_000, 200, 16_000]
     return [(0.1 * random.standard_normal(n)).astype(np.float32) for n in lengths]
 
 
@@ -106,6 +107,13 @@ def test_fun_asr_with_times_gives_the_same_texts_one_by_one(
     assert engine._asr.model.ctc_decoder is not None
     found = engine.recognize(waveforms)
     assert found == [engine.recognize([waveform])[0] for waveform in waveforms]
+    assert found[0].words
+    for waveform, recognition in zip(waveforms, found, strict=True):
+        if recognition.words:  # as many tokens as frames, or fewer
+            assert [word.text for word in recognition.words] == recognition.text.split()
+            times = [time for word in recognition.words for time in (word.start_ms, word.end_ms)]
+            assert times == sorted(times)
+            assert 0 <= times[0] < times[-1] <= len(waveform) // 16 + 60  # a frame
     without = engine_of(timed_folder, funasr_options={"ctc_decoder": None})
     assert without._asr.model.ctc_decoder is None
     assert texts(without.recognize(waveforms)) == texts(found)
@@ -191,13 +199,47 @@ def test_an_adapter_and_pickles_beside_qwen_are_refused(tmp_path: Path) -> None:
     assert any("holds more than weights" in what for what in found)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("qwen_asr") is None, reason="without qwen-asr")
+def test_qwen3_asr_says_what_funasr_says_and_is_told_what_is_asked(
+    tmp_path: Path, waveforms: list[Waveform]
+) -> None:
+    from funasr import AutoModel
+
+    folder = Path(qwen3_asr(tmp_path))
+    # Together, what is shorter is heard with padding behind it, and its text may be another.
+    options = {"max_new_tokens": 24, "max_inference_batch_size": 1}
+    assert concerns(folder, {}) == []
+    auto = AutoModel(
+        model="Qwen3ASR", model_path=str(folder), model_conf={}, device="cpu", dtype="fp32",
+        disable_update=True, disable_pbar=True, **options,
+    )  # fmt: skip
+    plain: list[str] = []
+    for settings, given in (
+        ({}, {}),
+        ({"hotword": "魔搭 ray"}, {"context": "魔搭 ray"}),
+        ({"language": "zh"}, {"language": "Chinese"}),
+    ):
+        engine = engine_of(folder, funasr_options=options, **settings)
+        assert engine.precision == "fp32"
+        assert engine.parameters > 10_000
+        found = engine.recognize(waveforms)
+        assert found[2].text == ""
+        for waveform, recognition in zip(waveforms, found, strict=True):
+            if len(waveform) > 400:
+                alone = auto.generate(torch.from_numpy(waveform), **given)[0]
+                assert recognition.text == alone["text"].strip()
+                assert recognition.language == alone.get("language", "")
+        assert texts(found) != plain
+        plain = plain or texts(found)
+    together = engine_of(folder, funasr_options={"max_new_tokens": 24})
+    sounds = [waveforms[i] for i in (0, 1, 3)]
+    auto.model.qwen3_asr_model.max_inference_batch_size = 32
+    expected = auto.generate([torch.from_numpy(sound) for sound in sounds], batch_size=3)
+    assert texts(together.recognize(sounds)) == [one["text"].strip() for one in expected]
+
+
 def test_qwen3_asr_without_its_package_names_it(tmp_path: Path) -> None:
-    pytest.importorskip("funasr")
-    try:
-        import qwen_asr  # noqa: F401 # pyright: ignore[reportMissingImports]
-    except ImportError:
-        pass
-    else:
+    if importlib.util.find_spec("qwen_asr") is not None:
         pytest.skip("it is there")
     (tmp_path / "config.json").write_text('{"model_type": "qwen3_asr"}')
     (tmp_path / "model.safetensors").write_bytes(b"")

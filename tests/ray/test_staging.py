@@ -46,7 +46,7 @@ def drive(folder: str, address: str, recordings: str) -> None:
 
     cluster = Cluster()
     head = {"num_cpus": 0, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster.add_node(**head, temp_dir=f"{folder}/ray")
+    cluster.add_node(**head)
     for number in range(NODES):
         add(f"node{number}")
     ray.init(cluster.address, log_to_driver=False, logging_level="error")
@@ -103,6 +103,7 @@ def test_each_node_has_each_model_once(embedded_speech: list[dict[str, str]]) ->
         env = {
             **os.environ, **environment(models.address, Path(folder, "driver")),
             "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT),
+            "RAY_TMPDIR": folder,
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", "tests.ray.test_staging", folder, address, f"{folder}/in"],
