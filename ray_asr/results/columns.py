@@ -6,7 +6,10 @@ without a column giving nulls. Knows nothing of what the columns mean.
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +22,7 @@ from ray_asr.redaction import redacted
 
 # Read to have one of them: texts may be long.
 _ROWS_AROUND_ONE = 64
+_FILES_AT_ONCE = 8
 
 OpenFilesystem = Callable[[str], tuple[pafs.FileSystem, str]]
 
@@ -97,17 +101,35 @@ class ParquetColumns:
     ) -> Iterator[tuple[str, int, pa.RecordBatch]]:
         """At most `rows` rows at a time as Arrow: the file, the batch's first row in it, the batch.
 
-        It has those of `columns` that the file has, in their order.
+        It has those of `columns` that the file has, in their order. Narrow ones are meant: some
+        files of as many rows are held at once.
         """
-        for fragment in self._fragments:
+
+        def batches(fragment: Any) -> Iterator[pa.RecordBatch]:
             present = [c for c in dict.fromkeys(columns) if c in self._schema(fragment).names]
-            first = 0
+            return fragment.to_batches(columns=present, batch_size=rows)
+
+        def of_small(fragment: Any) -> list[pa.RecordBatch] | None:
+            return list(batches(fragment)) if fragment.metadata.num_rows <= rows else None
+
+        # A store takes its time for each file, however small: several are asked for at once.
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as readers:
+            waiting: deque[Future[list[pa.RecordBatch] | None]] = deque()
+            left = iter(self._fragments)
             try:
-                for batch in fragment.to_batches(columns=present, batch_size=rows):
-                    yield fragment.path, first, batch
-                    first += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
-                raise self._unreadable(fragment, error) from error
+                for fragment in self._fragments:
+                    more = itertools.islice(left, 2 * _FILES_AT_ONCE - len(waiting))
+                    waiting.extend(readers.submit(of_small, one) for one in more)
+                    first = 0
+                    try:
+                        for batch in waiting.popleft().result() or batches(fragment):
+                            yield fragment.path, first, batch
+                            first += batch.num_rows
+                    except (pa.ArrowException, OSError) as error:
+                        raise self._unreadable(fragment, error) from error
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     def rows_at(
         self, file: str, numbers: Sequence[int], columns: Sequence[str]
