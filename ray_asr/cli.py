@@ -29,6 +29,7 @@ from ray_asr.cli_form import (
 )
 from ray_asr.cli_options import ADDRESS, config_of, with_settings_flags
 from ray_asr.errors import ConfigError, ExitCode, RayAsrError
+from ray_asr.job.quiet_ray import quiet_end
 from ray_asr.live import LiveHandler
 from ray_asr.redaction import redacted
 from ray_asr.terminal import PrintableFormatter, paint_for, wants_color
@@ -229,6 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
     except RayAsrError as error:
         complain(redacted(str(error)))
         sys.exit(int(error.exit_code))
+    finally:
+        quiet_end()
     sys.exit(code if isinstance(code, int) else int(ExitCode.DONE))
 
 

@@ -6,9 +6,11 @@ own variables for its log levels hears all of it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 _CORE_LEVEL = "RAY_BACKEND_LOG_LEVEL"
@@ -42,6 +44,13 @@ def quiet_execution() -> Iterator[None]:
         return
     with at_least("ray.data", logging.ERROR):
         yield
+
+
+def quiet_end() -> None:
+    """At its end this process gets no order of colours by a library of Ray's, pipe or not."""
+    colors = sys.modules.get("colorama.initialise")
+    if colors is not None:
+        atexit.unregister(colors.reset_all)
 
 
 @contextlib.contextmanager
