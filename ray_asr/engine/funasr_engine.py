@@ -118,12 +118,14 @@ class FunASREngine:
         from ray_asr.engine.attention import fuse_attention
         from ray_asr.engine.features import FeatureExtractor
         from ray_asr.engine.hotwords import check_class
+        from ray_asr.engine.itn import check_itn
         from ray_asr.engine.precision import bring_to, choose
         from ray_asr.engine.recognizers import batch_recognizer
 
         config, auto = self._config, self._asr
         of_class = type(auto.model).__name__
         check_class(config.hotword, of_class, config.model)
+        check_itn(config.use_itn, of_class, config.model)
         self.parameters = generic.parameters_of(auto)
         silence_padding(auto.model)
         frontend = auto.kwargs.get("frontend")

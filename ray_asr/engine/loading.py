@@ -26,6 +26,7 @@ from ray_asr.demo import DEMO, EMBEDDED, model_folder
 from ray_asr.engine.fetching import download, find, not_fetched
 from ray_asr.engine.guard import check_folder, guarded
 from ray_asr.engine.hotwords import check_class
+from ray_asr.engine.itn import check_itn
 from ray_asr.engine.model_files import digest, is_qwen3_asr, missing_files, model_class
 from ray_asr.engine.model_trust import Concern, loads_itself
 from ray_asr.engine.places import Named, is_address, placed
@@ -113,7 +114,9 @@ def check_model(config: EngineConfig, kind: str) -> None:
         with _saying_what_is_permitted(kind) as let_have:
             let_have += check_folder(folder, kind, options, config.trust_model)
         if kind == "model":
-            check_class(config.hotword, model_class(folder), config.model)
+            of_class = model_class(folder)
+            check_class(config.hotword, of_class, config.model)
+            check_itn(config.use_itn, of_class, config.model)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ import torch
 
 from ray_asr.config import EngineConfig
 from ray_asr.engine.funasr_engine import FunASREngine
-from ray_asr.engine.loading import load_auto_model
+from ray_asr.engine.loading import check_model, load_auto_model
+from ray_asr.errors import ConfigError
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.schema import Provenance, Waveform
 from tests.fakes import decoded_rows
@@ -125,3 +126,11 @@ def test_a_batch_has_the_tags_of_its_waveforms_alone(folder: str, waveform: Wave
     engine.load()
     others = [waveform[:20_000], waveform, waveform[::-1].copy()]
     assert engine.recognize(others) == [engine.recognize([other])[0] for other in others]
+
+
+def test_a_model_that_cannot_write_digits_is_not_asked_to() -> None:
+    config = EngineConfig(**{**ON_CPU, "model": "demo", "use_itn": True})
+    with pytest.raises(ConfigError, match="is a Paraformer, which writes numbers as they are"):
+        check_model(config, "model")
+    with pytest.raises(ConfigError, match="is a Paraformer, which writes numbers as they are"):
+        FunASREngine(config).load()
