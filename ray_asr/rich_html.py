@@ -16,7 +16,8 @@ from ray_asr.terminal import printable
 _MOST_ROWS = 200
 _MOST_CHARACTERS = 2000
 _MARKS: dict[Tone, str] = {"good": "✓", "warning": "⚠", "bad": "✗"}
-_SIDES = {"l": "left", "r": "right"}
+# Numbers stand below one another, and none is broken.
+_STYLES = {"l": "text-align:left", "r": "text-align:right;white-space:nowrap"}
 
 
 def as_html(blocks: Sequence[Block]) -> str:
@@ -51,7 +52,7 @@ def _grid(grid: Grid) -> str:
     head = ""
     if any(grid.head):
         cells = "".join(
-            f'<th scope="col" style="text-align:{_SIDES[side]}">{_text(name)}</th>'
+            f'<th scope="col" style="{_STYLES[side]}">{_text(name)}</th>'
             for name, side in zip(grid.head, align, strict=False)
         )
         head = f"<thead><tr>{cells}</tr></thead>"
@@ -62,7 +63,7 @@ def _grid(grid: Grid) -> str:
 
 
 def _cell(cell: Cell, side: str) -> str:
-    return f'<td style="text-align:{_SIDES[side]}">{_marked(*split_cell(cell))}</td>'
+    return f'<td style="{_STYLES[side]}">{_marked(*split_cell(cell))}</td>'
 
 
 def _marked(text: str, tone: Tone) -> str:
