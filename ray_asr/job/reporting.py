@@ -16,6 +16,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
@@ -110,8 +111,6 @@ def write_report(output: str, options: ReportOptions | None = None) -> WrittenRe
         ConfigError: there is no such run, or a baseline or benchmark that cannot be read.
         DataError: the output cannot be read, or the page cannot be written.
     """
-    from ray_asr.results.report import Asked, make_report
-
     options = options or ReportOptions()
     baseline = _baseline(options.baseline) if options.baseline else None
     bench = _bench(options.bench) if options.bench else None
@@ -120,7 +119,8 @@ def write_report(output: str, options: ReportOptions | None = None) -> WrittenRe
     recorded = read_run(filesystem, folder, run_id)
     if baseline is None:
         baseline = _recorded_baseline(recorded.settings)
-    asked = Asked(
+    page = _page_maker()
+    asked = page.Asked(
         run_id=run_id,
         price_per_cpu_hour=options.price_per_cpu_hour,
         price_per_gpu_hour=options.price_per_gpu_hour,
@@ -128,7 +128,7 @@ def write_report(output: str, options: ReportOptions | None = None) -> WrittenRe
         bench=bench,
         clips=_clips(filesystem, folder, options.source, recorded.run, recorded.settings),
     )
-    report = make_report(output, asked, open_filesystem)
+    report = page.make_report(output, asked, open_filesystem)
     if options.out:
         return _written(report, *open_filesystem(options.out), options.out)
     return _written(report, filesystem, _place(folder, run_id), _place(output, run_id))
@@ -154,15 +154,14 @@ def report_of_run(
     """
 
     def make() -> None:
-        from ray_asr.results.report import Asked, make_report
-
-        asked = Asked(
+        page = _page_maker()
+        asked = page.Asked(
             run_id=run_id,
             baseline=_recorded_baseline({"control": {"baseline": baseline}}),
             clips=clips,
             until=time.monotonic() + _READING_S,
         )
-        report = make_report(shown, asked, lambda _: (filesystem, folder))
+        report = page.make_report(shown, asked, lambda _: (filesystem, folder))
         if time.monotonic() < given_up:
             data = report.html.encode(errors="replace")
             write_whole(filesystem, _place(folder, run_id), data, durable=False)
@@ -182,6 +181,14 @@ def report_of_run(
         "the report of this run was not written (%s: %s): `ray-asr report %s` tries again.",
         type(error).__name__, redacted(str(error)), shown,
     )  # fmt: skip
+
+
+def _page_maker() -> ModuleType:
+    """The module that makes pages; imported late, and told to keep the news of its caches."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from ray_asr.results import report
+
+    return report
 
 
 def _place(output: str, run_id: str) -> str:

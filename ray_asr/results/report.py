@@ -7,6 +7,7 @@ loaded from anywhere; how it looks is the template's.
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ from ray_asr.terminal import printable
 _TEMPLATE = "report.html.j2"
 _MOST_TEXT, _MOST_SHORT = 600, 200
 _MOST_LANGUAGES = 12
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")  # what a browser takes for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _samples(facts: RowFacts | None, clips: Mapping[tuple[str, int], Clip]) -> l
             "reference": cut(row.text("reference_text"), _MOST_TEXT),
             "length": words.took(row.duration_ms / 1000),
             "language": cut(row.language, 20),
+            "lang": row.language if _LANGUAGE.fullmatch(row.language) else "",
             "clip": clips.get((row.file, row.number)),
         }
         for row in (facts.samples if facts else ())

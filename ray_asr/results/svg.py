@@ -8,7 +8,6 @@ on light and on dark paper; text stays text.
 from __future__ import annotations
 
 import io
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +23,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ray_asr.results.report_words import short
 from ray_asr.terminal import printable
-
-# It warns of fonts and of caches that it builds, which is no news of a job.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 WIDTH, HEIGHT = 440, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 20, 36
