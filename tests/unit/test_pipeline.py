@@ -36,8 +36,9 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         raise Reached
 
     seen: list[object] = []
-    monkeypatch.setattr(pipeline, "check_models", lambda config: None)
+    monkeypatch.setattr(pipeline, "check_models", lambda config: config)
     monkeypatch.setattr(pipeline, "connect", lambda *given: seen.append(given))
+    monkeypatch.setattr(pipeline, "stage", lambda engine: None)
     monkeypatch.setattr(pipeline, "plan_run", planned)
     monkeypatch.setattr(pipeline, "_run", stop)
     return seen
