@@ -151,7 +151,10 @@ def _download(repository: str, hub: str, revision: str) -> str:
 def _kept(repository: str, hub: str, revision: str) -> Path | None:
     """The folder of a model that was fetched before, found without asking anybody."""
     which = None if hub == "hf" and revision in _USUAL else revision
-    module = "huggingface_hub" if hub == "hf" else "modelscope.hub.snapshot_download"
+    module = "huggingface_hub"
+    if hub == "ms":  # whose older package imports torch
+        newer = find_spec("modelscope_hub") is not None
+        module = "modelscope_hub.compat" if newer else "modelscope.hub.snapshot_download"
     with _Attempt() as tried:
         snapshot = importlib.import_module(module).snapshot_download
         folder = Path(snapshot(repository, revision=which, local_files_only=True))

@@ -88,7 +88,7 @@ for name in ("paraformer-zh", sys.argv[1]):
 """
 
 
-def test_a_hub_that_cannot_be_reached_and_a_class_that_is_not_there_are_a_sentence_each(
+def test_a_hub_that_is_not_asked_and_a_class_that_is_not_there_are_a_sentence_each(
     folder: Path, tmp_path: Path
 ) -> None:
     config = (folder / "config.yaml").read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ def test_a_hub_that_cannot_be_reached_and_a_class_that_is_not_there_are_a_senten
     )  # fmt: skip
     unreached, unknown = ran.stdout.splitlines()
     assert unreached.startswith(
-        '2 engine.model: the model "paraformer-zh" could not be fetched from its hub, hf ('
+        '2 engine.model: the model "paraformer-zh" is not on this machine, and its hub, hf, is not'
     )
     assert unreached.endswith("network, or name a folder that holds the model's files.")
     assert unknown.startswith("1 engine.model: the model ")
