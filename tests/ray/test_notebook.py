@@ -19,7 +19,7 @@ MOST_BYTES = 300_000
 # Where somebody's files lie, which is nobody's business.
 PLACES = re.compile(r"/(?:tmp|home|root|work|Users|var|opt)/\w")
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def texts_of(cell: Any, kind: str = "text/plain") -> str:
