@@ -6,12 +6,11 @@ Owns the way from a segment's timed words to its units. Must not know subtitles,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any
 
+from ray_asr.results.align import align
 from ray_asr.results.subtitle_units import Unit, letters_of
-
-_MOST_COMPARED = 4_000  # words of a segment; comparing takes up to the square of that
 
 
 def give_times(
@@ -59,15 +58,14 @@ def _letter_times(letters: list[str], words: Sequence[dict[str, Any]]) -> list[A
     if "".join(own) == "".join(letters):
         return list(spread)
     times: list[Any] = [None] * sum(map(len, letters))
-    if max(len(own), len(letters)) > _MOST_COMPARED:
-        return times
     unit_at, word_at = _starts(letters), _starts(own)
-    matched = SequenceMatcher(None, letters, own, False).get_opcodes()
-    for kind, unit, unit_stop, word, word_stop in matched:
+    for is_equal, group in groupby(align(letters, own).steps, lambda step: step[0] == "equal"):
+        steps = list(group)
+        (_, unit, _, word, _), (_, _, unit_stop, _, word_stop) = steps[0], steps[-1]
         first, count = unit_at[unit], unit_at[unit_stop] - unit_at[unit]
-        if kind == "equal":
+        if is_equal:
             times[first : first + count] = spread[word_at[word] : word_at[word_stop]]
-        elif kind == "replace":  # said in other letters, at the same time
+        elif word < word_stop:  # said in other letters, at the same time
             last_ms = max(words[word_stop - 1]["end_ms"], words[word]["start_ms"])
             times[first : first + count] = _evenly(words[word]["start_ms"], last_ms, count)
     return times

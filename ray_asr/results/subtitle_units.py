@@ -161,31 +161,40 @@ def _give_words(units: Sequence[Unit], text: str) -> None:
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
     """Pieces between which a line may be broken, and whether a blank stands before each."""
-    piece, has_blank, blank_next = "", False, False
+    piece: list[str] = []
+    has_blank, blank_next, has_ideograph = False, False, False
     for character in text:
         if character == " ":
             blank_next = True
-        elif piece and not (blank_next or _parts(piece, character)):
-            piece += character
-        else:
-            if piece:
-                yield piece, has_blank
-            piece, has_blank, blank_next = character, blank_next, False
+            continue
+        if piece and (blank_next or _parts(piece[-1], has_ideograph, character)):
+            yield "".join(piece), has_blank
+            piece, has_ideograph = [], False
+        if not piece:
+            has_blank, blank_next = blank_next, False
+        piece.append(character)
+        has_ideograph = has_ideograph or is_ideograph(character)
     if piece:
-        yield piece, has_blank
+        yield "".join(piece), has_blank
 
 
-def _parts(piece: str, character: str) -> bool:
-    """Whether a line may end with `piece` and the next one begin with `character`."""
+def _parts(last: str, has_ideograph: bool, character: str) -> bool:
+    """Whether a line may end behind a piece and the next one begin with `character`.
+
+    Args:
+        last: the piece's last character.
+        has_ideograph: whether the piece has one.
+        character: what follows it without a blank.
+    """
     kind = unicodedata.category(character)
-    if kind[0] == "M" or kind == "Cf" or character in _NEVER_FIRST or _opens(piece[-1]):
+    if kind[0] == "M" or kind == "Cf" or character in _NEVER_FIRST or _opens(last):
         return False
-    ends_wide = any(map(is_ideograph, piece)) or unicodedata.east_asian_width(piece[-1]) in "WF"
+    ends_wide = has_ideograph or unicodedata.east_asian_width(last) in "WF"
     if _opens(character) or kind == "Sc":
         return ends_wide or unicodedata.east_asian_width(character) in "WF"
     if is_ideograph(character):
         return True
-    return character.isalnum() and ends_wide and not _is_hangul(piece[-1])
+    return character.isalnum() and ends_wide and not _is_hangul(last)
 
 
 def _opens(character: str) -> bool:

@@ -366,3 +366,12 @@ def test_hours_without_a_pause_are_cut_like_minutes() -> None:
     cues = make_cues(segments)
     check(cues, segments, CueStyle())
     assert len(cues) >= 700
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 30_000, ". " * 20_000, "\u0301" * 30_000, "a b " * 2_000, "（" * 20_000]
+)
+def test_a_text_that_is_no_speech_takes_no_square_of_its_length(text: str) -> None:
+    words = [("a" if n % 3 else "c", 10 * n, 10 * n + 10) for n in range(4_000)]
+    one = segment(words, text)
+    check(make_cues([one]), [one], CueStyle())
