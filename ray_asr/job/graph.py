@@ -32,8 +32,8 @@ from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.decoding import decoded
 from ray_asr.job.isolation import Isolation
 from ray_asr.job.long_recording import Limits
-from ray_asr.job.staging import Staging, before_loading, staging_of
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
+from ray_asr.job.staging import Staging, before_loading, staging_of
 from ray_asr.job.worker import TranscribeWorker
 from ray_asr.memory import give_back_memory
 from ray_asr.schema import Provenance
@@ -188,11 +188,9 @@ def transcripts_of(
     batches = BatchBounds(
         plan.batch_size_s, plan.least_batch_s, min(plan.most_batch_s, _chunk_s(plan))
     )
-    # "auto" is no language; which one it was the model says of each row.
-    language = "" if config.engine.language == "auto" else config.engine.language
+    language, by = config.engine.language, provenance(config)
     # FunASR gives speakers to sentences too.
     sentences = config.engine.sentence_timestamp or bool(config.engine.spk_model)
-    by = provenance(config)
     limits = Limits(engine.max_single_segment_time / 1000, config.input.max_duration_s)
 
     def through(

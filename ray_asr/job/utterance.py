@@ -47,6 +47,7 @@ _HEARD = pa.struct(
 )
 _TURN = pa.struct([("start_ms", pa.int64()), ("end_ms", pa.int64()), ("speaker", pa.string())])
 PRECISION = "_precision"
+_ANY_LANGUAGE = "auto"  # FunASR's word for a model that finds out by itself
 IN_WORK = (*columns.TRAVELLING, SPANS, HEARD, TURNS, DURATION, PRECISION)
 
 
@@ -90,15 +91,16 @@ class Utterance:
         """The row's outcome.
 
         Args:
-            language: that the model was told.
+            language: that the model was told; `auto` is none.
             sentences: whether segments are sentences, and not spans.
         """
+        told = "" if language == _ANY_LANGUAGE else language
         if self.error is not None:
             return Transcript(
                 self.utterance_id,
                 STATUS_FAILED,
                 duration_ms=self.duration_ms,
-                language=language,
+                language=told,
                 error_code=str(self.error.code),
                 error_message=self.error.message,
             )
@@ -108,7 +110,7 @@ class Utterance:
                 self.utterance_id,
                 STATUS_NO_SPEECH,
                 duration_ms=self.duration_ms,
-                language=language,
+                language=told,
                 audio_events=events,
             )
         cut_up = by_sentence if sentences else by_span
@@ -119,7 +121,7 @@ class Utterance:
             self.text,
             tuple(with_speakers(segments, self.turns)),
             self.duration_ms,
-            self._longest("language") or language,
+            self._longest("language") or told,
             emotion=self._longest("emotion"),
             audio_events=events,
         )

@@ -199,6 +199,7 @@ def test_the_same_machine_and_model_match() -> None:
         ("models", {"model": "iic/SenseVoiceSmall"}, "the model is iic/SenseVoiceSmall"),
         ("models", {"revision": "v2"}, "the model's revision is v2"),
         ("models", {"punc_model": ""}, "the punctuation model is none"),
+        ("models", {"spk_model": "cam++"}, "the speaker model is cam++, measured with none"),
     ],
 )
 def test_what_differs_is_said(what: str, changes: dict[str, Any], phrase: str) -> None:

@@ -142,3 +142,12 @@ def test_sounds_without_words_are_no_speech_with_events() -> None:
     (row,) = fused(Varying(), decoded_rows({"a": tone(2.0, 0.9)}))
     assert (row["status"], row["text"], row["language"]) == ("no_speech", "", "en")
     assert row["audio_events"] == ["Applause"]
+
+
+@pytest.mark.parametrize(("told", "said"), [("auto", ""), ("", ""), ("yue", "yue")])
+def test_a_model_that_does_not_say_the_language_has_the_one_it_was_told(
+    told: str, said: str
+) -> None:
+    worker = TranscribeWorker(FakeEngine, 60.0, told, PROVENANCE)
+    for transcript in worker.transcribe(decoded_rows(CELLS)):
+        assert transcript.language == said
