@@ -217,7 +217,7 @@ def test_whatever_stands_in_an_output_is_shown_as_text(tmp_path: Path) -> None:
     assert "hidden1" not in html
 
 
-@pytest.mark.parametrize("missing", ["samples.parquet", "plan.json", "chunks.json", "all"])
+@pytest.mark.parametrize("missing", ["samples.parquet", "all"])
 def test_a_run_that_recorded_less_has_a_page_too(tmp_path: Path, missing: str) -> None:
     output = write_rows(tmp_path / "out", transcripts(10))
     record_run(LOCAL, str(output))
@@ -231,25 +231,33 @@ def test_a_run_that_recorded_less_has_a_page_too(tmp_path: Path, missing: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    "damage",
     [
-        ("summary.json", b"[1, 2"),
-        ("summary.json", b'"text"'),
-        ("summary.json", b'{"rows_out": "many", "wall_s": NaN, "audio_s": [1]}'),
-        ("plan.json", b'{"reasons": 3, "cores": "x", "recognize": 7, "warnings": "no"}'),
-        ("scaling.json", b'[1, {"time_s": "x"}, {"target": 2}]'),
-        ("chunks.json", b'{"real_time_factors": {"edges": [1], "counts": [1]}, "batch_sizes": 4}'),
-        ("config.yaml", b"engine: [1"),
-        ("config.yaml", b"engine: {model: [1]}"),
-        ("samples.parquet", b"PAR1 not really"),
+        {
+            "summary.json": b"[1, 2",
+            "plan.json": b'{"reasons": 3, "cores": "x", "recognize": 7, "warnings": "no"}',
+            "scaling.json": b'[1, {"time_s": "x"}, {"target": 2}]',
+            "chunks.json": b'{"real_time_factors": {"edges": [1], "counts": []}, "batch_sizes": 4}',
+            "config.yaml": b"engine: [1",
+            "samples.parquet": b"PAR1 not really",
+        },
+        {
+            "summary.json": b'{"rows_out": "many", "wall_s": NaN, "audio_s": [1]}',
+            "plan.json": b'"text"',
+            "scaling.json": b'{"time_s": 1}',
+            "chunks.json": b'{"batch_sizes": [1, {}, {"time_s": 1}], "padding_shares": 1}',
+            "config.yaml": b"engine: {model: [1]}",
+            "run.json": b"\xff\xfe",
+        },
     ],
-)  # fmt: skip
-def test_a_damaged_file_of_a_run_costs_its_part_of_the_page_alone(
-    tmp_path: Path, name: str, content: bytes
+)
+def test_damaged_files_of_a_run_cost_their_part_of_the_page_alone(
+    tmp_path: Path, damage: dict[str, bytes]
 ) -> None:
     output = write_rows(tmp_path / "out", transcripts(10))
-    record_run(LOCAL, str(output))
-    (output / "_runs" / RUN_ID / name).write_bytes(content)
+    record_run(LOCAL, str(output), seconds=5)
+    for name, content in damage.items():
+        (output / "_runs" / RUN_ID / name).write_bytes(content)
     page = Page(make_report(str(output)).html)
     assert [h["id"] for h in page.of("h2")] == list(SECTIONS)
     assert "text of 0" in page.text

@@ -30,13 +30,13 @@ def test_every_row_is_as_likely_to_be_shown_as_any_other(tmp_path: Path) -> None
     for part in range(4):
         write_rows(tmp_path, ok(range(part * 50, part * 50 + 50)), f"part-{part}.parquet")
     drawn: Counter[int] = Counter()
-    for seed in range(200):
+    for seed in range(100):
         rows = read_rows(columns(tmp_path), samples=5, seed=seed).samples
         assert len({row.text("utterance_id") for row in rows}) == 5
         assert all(row.text("text") == f"text of {row.text('utterance_id')[3:]}" for row in rows)
         drawn.update(int(row.text("utterance_id")[3:]) // 50 for row in rows)
-    assert sum(drawn.values()) == 1000
-    assert all(180 < count < 320 for count in drawn.values())
+    assert sum(drawn.values()) == 500
+    assert all(80 < count < 170 for count in drawn.values())
 
 
 def test_the_same_output_shows_the_same_rows(
@@ -101,7 +101,7 @@ def test_samples_become_bins_that_say_the_same(tmp_path: Path) -> None:
     assert np.allclose(rates[5:], 60.0, rtol=0.05)
 
 
-@pytest.mark.parametrize("seconds", [1, 2, 3])
+@pytest.mark.parametrize("seconds", [1, 2])
 def test_a_run_of_a_moment_has_its_plots(tmp_path: Path, seconds: int) -> None:
     record_run(LOCAL, str(tmp_path), seconds=seconds)
     timeline = read_timeline(LOCAL, str(tmp_path), RUN_ID, [])
