@@ -127,6 +127,10 @@ class Verb(click.Command):
         self.help = text
         self._stopped = _GOES_ON if goes_on else _STOPPED
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Its first paragraph, for the list of verbs, where it is wrapped and not cut."""
+        return " ".join((self.help or "").partition("\n\n")[0].split()).removesuffix(".")
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, a line each, as they can be copied."""
         if self.examples:

@@ -56,13 +56,33 @@ def _grid(grid: Grid, width: int | None, paint: Paint) -> list[str]:
     if not rows:
         return []
     widths = [max(cells(row[n][0]) for row in rows) for n in range(len(align))]
-    if align[-1] == "l" and width is not None:
-        before = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-        widths[-1] = min(widths[-1], max(width - before, _LEAST_WRAPPED))
     lines: list[str] = []
-    for row in rows:
-        lines += _row(row, widths, align, paint)
+    for columns in _columns_together(widths, align, width):
+        if lines:
+            lines.append("")
+        of = [widths[n] for n in columns]
+        sides = "".join(align[n] for n in columns)
+        if sides[-1] == "l" and width is not None:
+            before = sum(of[:-1]) + _GAP * (len(of) - 1)
+            of[-1] = min(of[-1], max(width - before, _LEAST_WRAPPED))
+        for row in rows:
+            lines += _row([row[n] for n in columns], of, sides, paint)
     return lines
+
+
+def _columns_together(widths: Sequence[int], align: str, width: int | None) -> list[list[int]]:
+    """Which columns stand beside one another; others follow below, each time after the first."""
+    together = [[0]]
+    taken = widths[0]
+    for n, wide in enumerate(widths[1:], 1):
+        if n == len(widths) - 1 and align[n] == "l":
+            wide = min(wide, _LEAST_WRAPPED)  # it is wrapped
+        if width is not None and taken + _GAP + wide > width and len(together[-1]) > 1:
+            together.append([0])
+            taken = widths[0]
+        together[-1].append(n)
+        taken += _GAP + wide
+    return together
 
 
 def _ready(cell: Cell) -> tuple[str, Tone]:

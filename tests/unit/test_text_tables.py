@@ -55,6 +55,15 @@ def test_a_last_column_of_words_is_wrapped_below_itself(width: int) -> None:
     assert all(line.startswith("      ") for line in lines[1:])
 
 
+def test_columns_that_find_no_room_follow_below() -> None:
+    grid = Grid(("set", "rows", "words", "chars"), [("long", "1", "1,226", "5,806")])
+    assert as_text([grid], 18).splitlines() == [
+        "set   rows  words", "long     1  1,226", "", "set   chars", "long  5,806",
+    ]  # fmt: skip
+    assert as_text([grid], 24).splitlines()[0] == "set   rows  words  chars"
+    assert len(as_text([grid]).splitlines()) == 2
+
+
 def test_in_a_pipe_nothing_is_wrapped() -> None:
     words = "word " * 100
     assert as_text([Said(words)]) == words
@@ -88,8 +97,11 @@ def test_whatever_the_texts_columns_are_columns_and_colour_changes_nothing(
 ) -> None:
     grid = Grid(("x", "y", "z"), [(a, (b, "warning"), c) for a, b, c in rows], align)
     plain = as_text([grid], width)
+    for line in plain.split("\n"):
+        assert cells(line) <= max(width, 100)
     assert CODES.sub("", as_text([grid], width, colored)) == plain
     assert not set("\x1b\u202e\t") & set(plain)
     alone = as_text([grid])
     assert len(alone.split("\n")) == len(rows) + 1
-    assert "".join(alone.split()) == "".join(plain.split())
+    if "\n\n" not in plain:  # all columns beside one another
+        assert "".join(alone.split()) == "".join(plain.split())
