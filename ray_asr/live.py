@@ -43,10 +43,14 @@ class Live:
     Args:
         logger: of the lines where they are logged.
         every_s: least time between two of these, in seconds.
+        stays: whether its last words stand there afterwards; not where a result says more.
     """
 
-    def __init__(self, logger: logging.Logger, every_s: float = 10.0) -> None:
+    def __init__(
+        self, logger: logging.Logger, every_s: float = 10.0, *, stays: bool = False
+    ) -> None:
         self._logger = logger
+        self._stays = stays
         self._every_s = every_s
         self._last = time.monotonic()
         self._place: _Log | _Terminal | _Notebook | _Inside = _Log(logger)
@@ -63,7 +67,7 @@ class Live:
 
     def __exit__(self, *_: object) -> None:
         with _lock:
-            self._place.end()
+            self._place.end(self._stays)
             _standing.remove(self)
 
     @property
@@ -136,7 +140,7 @@ class _Log:
     def show(self, text: str, share: float) -> None:
         self._logger.info("%s", text)
 
-    def end(self) -> None:
+    def end(self, stays: bool) -> None:
         pass
 
 
@@ -148,7 +152,7 @@ class _Inside:
     def show(self, text: str, share: float) -> None:
         self._outer._beside(text)
 
-    def end(self) -> None:
+    def end(self, stays: bool) -> None:
         pass
 
 
@@ -179,10 +183,10 @@ class _Terminal:
         if self._text:
             self._write(_CLEAR)
 
-    def end(self) -> None:
-        """Leave the last words standing, whole and without the bar."""
+    def end(self, stays: bool) -> None:
+        """Leave the last words standing, whole and without the bar; or nothing."""
         if self._text:
-            self._write(f"{_CLEAR}{self._text}\n")
+            self._write(f"{_CLEAR}{self._text}\n" if stays else _CLEAR)
             self._text = ""
 
     def _bar(self, wide: int) -> str:
@@ -212,5 +216,6 @@ class _Notebook:
         else:
             self._handle.update(shown, raw=True)
 
-    def end(self) -> None:
-        pass
+    def end(self, stays: bool) -> None:
+        if self._handle is not None and not stays:
+            self._handle.update({"text/html": "", "text/plain": ""}, raw=True)

@@ -6,6 +6,7 @@ a plan is made.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from ray_asr.config import Config
@@ -17,6 +18,9 @@ from ray_asr.errors import ConfigError
 from ray_asr.job.cluster import cluster_resources, model_footprint
 from ray_asr.job.pipeline import check_models, connect
 from ray_asr.job.steering import matching_baseline
+from ray_asr.live import Live
+
+logger = logging.getLogger(__name__)
 
 
 def dry_run(
@@ -56,6 +60,8 @@ def dry_run(
     footprint = None
     if measure:
         one_core = replace(config.engine, ncpu=max(1, config.engine.ncpu))
-        footprint = model_footprint(one_core, config.job.num_gpus)
+        with Live(logger) as live:
+            live.say("the models are loaded once, for their memory and their time")
+            footprint = model_footprint(one_core, config.job.num_gpus)
     plan = make_plan(cluster, footprint, config, baseline)
     return plan_report(plan, cluster, audio_s, baseline, price_per_cpu_hour, price_per_gpu_hour)

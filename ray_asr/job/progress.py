@@ -23,7 +23,7 @@ class Progress:
 
     def __init__(self, rows_total: int, every_s: float = 10.0) -> None:
         self._rows_total = rows_total
-        self._live = Live(logger, every_s)
+        self._live = Live(logger, every_s, stays=True)
         self._started = time.monotonic()
 
     def __enter__(self) -> Progress:

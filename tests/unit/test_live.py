@@ -84,7 +84,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 
 
 def test_a_terminal_has_one_line_that_is_written_over(terminal: Terminal) -> None:
-    with Live(logger) as line:
+    with Live(logger, stays=True) as line:
         line.say("1/4 rows", 0.25)
         assert terminal.screen() == ["█████░░░░░░░░░░░░░░░ 1/4 rows"]
         line.say("2/4 rows", 0.5)
@@ -93,11 +93,17 @@ def test_a_terminal_has_one_line_that_is_written_over(terminal: Terminal) -> Non
     assert terminal.raw.endswith("\n")
 
 
+def test_where_a_result_follows_the_line_goes(terminal: Terminal) -> None:
+    with Live(logger) as line:
+        line.say("1/4 rows", 0.25)
+    assert terminal.screen() == []
+
+
 def test_log_lines_do_not_run_into_it(terminal: Terminal) -> None:
     handler = LiveHandler(terminal.stream)
     logger.addHandler(handler)
     try:
-        with Live(logger) as line:
+        with Live(logger, stays=True) as line:
             line.say("1/4 rows", 0.25)
             logger.warning("a warning")
             assert terminal.screen() == ["a warning", "█████░░░░░░░░░░░░░░░ 1/4 rows"]
@@ -112,7 +118,7 @@ def test_a_line_that_is_too_long_is_cut_while_it_changes_and_whole_at_the_end(
     terminal: Terminal,
 ) -> None:
     text = "普通话 " * 40
-    with Live(logger) as line:
+    with Live(logger, stays=True) as line:
         line.say(text, 0.5)
         (shown,) = terminal.screen()
         assert cells(shown) < 100
@@ -145,7 +151,7 @@ def test_others_words_in_it_are_no_orders(terminal: Terminal) -> None:
 
 
 def test_one_inside_another_has_no_line_of_its_own(terminal: Terminal) -> None:
-    with Live(logger) as outer:
+    with Live(logger, stays=True) as outer:
         outer.say("run 2", 0.5)
         with Live(logger) as inner:
             inner.say("1/4 rows", 0.25)
@@ -156,7 +162,7 @@ def test_one_inside_another_has_no_line_of_its_own(terminal: Terminal) -> None:
 
 def test_it_ends_with_what_it_was_about(terminal: Terminal) -> None:
     def fail() -> None:
-        with Live(logger) as line:
+        with Live(logger, stays=True) as line:
             line.say("1/4 rows", 0.25)
             raise KeyboardInterrupt
 
@@ -234,4 +240,4 @@ def test_what_is_done_at_once_says_nothing(
 
 def test_work_on_many_files_counts_up_to_the_last(terminal: Terminal) -> None:
     for_each(range(20), lambda task: None, 4, "%d/%d files")
-    assert terminal.screen() == ["20/20 files"]
+    assert terminal.read().endswith(" 20/20 files\r\x1b[K")
