@@ -24,7 +24,7 @@ FLAGS: dict[str, tuple[type, str]] = {
     "spk_model": (str, 'Speaker model, such as cam++; "" for none.'),
     "hub": (str, "Where named models come from: ms or hf."),
     "language": (str, "Language given to the model."),
-    "hotword": (str, "Words to favour, separated by blanks."),
+    "hotword": (str, "Words to favour, by blanks, or a list of them: a .txt file or address."),
     "use_itn": (bool, "Digits and marks, where the model writes them."),
     "sentence_timestamp": (bool, "Segments end where punctuation does."),
     "preset_spk_num": (int, "Speakers in each recording (0: counted)."),

@@ -26,7 +26,7 @@ from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.corpus.node_cache import cache_folder, copied, key_of, locked, version_of
 from ray_asr.engine.fetching import is_offline
 from ray_asr.engine.loading import fetched, is_of_a_hub, model_revision, usable
-from ray_asr.engine.places import Named, bring_by, is_address, place, placed
+from ray_asr.engine.places import Named, bring_by, is_address, place
 from ray_asr.errors import ConfigError, DataError, RayAsrError
 from ray_asr.job.ray_errors import own_error
 from ray_asr.redaction import redacted
@@ -131,8 +131,6 @@ def on_this_node(staging: Staging) -> None:
         ConfigError: a model cannot be had.
     """
     for wanted in staging.wanted:
-        if placed(wanted.named) is not None:
-            continue
         if is_address(wanted.named.name):
             place(wanted.named, _copy(wanted))
             continue

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ NODES = 2
 
 
 def drive(folder: str, address: str, recordings: str) -> None:
-    """A job on two nodes, then a third node, then one that has no room; says what came of it."""
+    """A job on two nodes, then a third node, whose copy is damaged; says what came of it."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -40,8 +39,8 @@ def drive(folder: str, address: str, recordings: str) -> None:
 
     hubs_address = os.environ["HF_ENDPOINT"]
 
-    def add(name: str, **more: str) -> Any:
-        here = {**environment(hubs_address, Path(folder, name)), **more}
+    def add(name: str) -> Any:
+        here = environment(hubs_address, Path(folder, name))
         return cluster.add_node(num_cpus=2, env_vars=here, object_store_memory=100 * 2**20)
 
     cluster = Cluster()
@@ -62,11 +61,8 @@ def drive(folder: str, address: str, recordings: str) -> None:
     on_it = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(late.node_id, soft=False)
     task = ray.remote(on_this_node).options(num_cpus=0, scheduling_strategy=on_it, max_retries=0)
     ray.get([task.remote(staging_of(config.engine)) for _ in range(3)])
-    started = time.monotonic()
-    stage(config.engine)
-    said["again_s"] = time.monotonic() - started
-    Path(folder, "file").touch()
-    add("full", XDG_CACHE_HOME=f"{folder}/file")
+    (copy,) = Path(folder, "late").glob("cache/ray_asr/models/*/tokens.json")
+    copy.write_text(copy.read_text() + " ")
     try:
         stage(config.engine)
     except RayAsrError as error:
@@ -119,14 +115,14 @@ def test_each_node_has_each_model_once(embedded_speech: list[dict[str, str]]) ->
             list(Path(folder, name).glob("cache/ray_asr/models/*/model.pt")) for name in where
         ]
         assert [len(copy) for copy in copies] == [1] * len(where)
-        assert {digest(copy[0].parent) for copy in copies} == {digest(asr)}
+        assert {digest(copy[0].parent) for copy in copies[:-1]} == {digest(asr)}
         ranges = len(gets) / len(where)
         assert ranges == int(ranges), gets  # each of them took the file once
         # The driver fetches no model of a hub; the others have asked for each file once.
         assert dict(models.sent) == dict.fromkeys(models.sent, NODES + 1)
         assert set(models.sent) == {file.name for file in vad.iterdir()}
-        assert "on the node" in said["error"]
-        assert "set XDG_CACHE_HOME on every node" in said["error"]
+        assert said["error"].startswith("on the node ")
+        assert "is not what the job began with: delete that folder" in said["error"]
         (part, *_) = Path(folder, "out").glob("part-*.parquet")
         row = pq.read_table(part).to_pylist()[0]
         assert row["model_revision"] == digest(asr)
