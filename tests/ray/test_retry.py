@@ -134,7 +134,7 @@ def test_what_has_changed_is_skipped_and_the_rest_done(job: tuple[Path, Path]) -
     finally:
         aside.rename(there)
     assert (summary.rows_skipped, summary.run.rows_ok) == (5, len(BAD))
-    assert "skipped 5" in summary.table()
+    assert "skipped  5" in summary.table()
 
 
 def test_settings_that_decide_must_stay_and_nobody_else_be_at_work(
