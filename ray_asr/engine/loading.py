@@ -323,7 +323,7 @@ def load_auto_model(
         with guarded(resolved, kind, options, trust, let_have):
             try:
                 auto = automodel(
-                    **_given(resolved, llm_precision),
+                    **{**options, **_given(resolved, llm_precision)},
                     device=device,
                     ncpu=ncpu,
                     disable_update=True,
@@ -333,7 +333,6 @@ def load_auto_model(
                     output_dir=None,
                     hotword=None,
                     **own_code,
-                    **options,
                 )
             except (*_NOT_THERE, *_DAMAGED) as error:
                 what, hub = f'engine.{kind}: the model "{redacted(name)}"', options.get("hub", "ms")
