@@ -24,7 +24,8 @@ OWNED_FUNASR_OPTIONS = frozenset(
         "language", "device", "ncpu", "ngpu", "batch_size", "batch_size_s", "output_dir",
         "batch_size_threshold_s", "batch_size_token", "disable_pbar", "disable_update",
         "disable_log", "trust_remote_code", "remote_code", "fp16", "bf16", "dtype", "llm_dtype",
-        "kwargs", "init_param", "use_itn", "sentence_timestamp", "preset_spk_num", "spk_mode", "spk_kwargs",
+        "kwargs", "init_param", "use_itn", "sentence_timestamp", "preset_spk_num",
+        "spk_mode", "spk_kwargs",
     ]
 )  # fmt: skip
 
