@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 _CORE_LEVEL = "RAY_BACKEND_LOG_LEVEL"
@@ -42,7 +43,9 @@ def quiet_execution() -> Iterator[None]:
     if _DATA_LEVEL in os.environ:
         yield
         return
-    with at_least("ray.data", logging.ERROR):
+    with at_least("ray.data", logging.ERROR), warnings.catch_warnings():
+        # A short job is one whose pool has more actors than work; that is no news.
+        warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         yield
 
 
