@@ -16,8 +16,8 @@ from ray_asr.terminal import printable
 _MOST_ROWS = 200
 _MOST_CHARACTERS = 2000
 _MARKS: dict[Tone, str] = {"good": "✓", "warning": "⚠", "bad": "✗"}
-# Numbers stand below one another, and none is broken.
-_STYLES = {"l": "text-align:left", "r": "text-align:right;white-space:nowrap"}
+_SIDES = {"l": "left", "r": "right"}
+_MOST_UNBROKEN = 40
 
 
 def as_html(blocks: Sequence[Block]) -> str:
@@ -52,7 +52,7 @@ def _grid(grid: Grid) -> str:
     head = ""
     if any(grid.head):
         cells = "".join(
-            f'<th scope="col" style="{_STYLES[side]}">{_text(name)}</th>'
+            f'<th scope="col" style="text-align:{_SIDES[side]}">{_text(name)}</th>'
             for name, side in zip(grid.head, align, strict=False)
         )
         head = f"<thead><tr>{cells}</tr></thead>"
@@ -63,7 +63,10 @@ def _grid(grid: Grid) -> str:
 
 
 def _cell(cell: Cell, side: str) -> str:
-    return f'<td style="{_STYLES[side]}">{_marked(*split_cell(cell))}</td>'
+    text, tone = split_cell(cell)
+    # Numbers and short texts stay whole, however narrow the page.
+    whole = ";white-space:nowrap" if len(text) <= _MOST_UNBROKEN else ""
+    return f'<td style="text-align:{_SIDES[side]}{whole}">{_marked(text, tone)}</td>'
 
 
 def _marked(text: str, tone: Tone) -> str:

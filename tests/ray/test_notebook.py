@@ -24,7 +24,8 @@ pytestmark = pytest.mark.timeout(900)
 
 def texts_of(cell: Any, kind: str = "text/plain") -> str:
     """What a cell shows, of one kind."""
-    shown = [output.data.get(kind, "") for output in cell.outputs if "data" in output]
+    outputs = cell.get("outputs", [])
+    shown = [output.data.get(kind, "") for output in outputs if "data" in output]
     return "\n".join("".join(text) for text in shown)
 
 
@@ -119,6 +120,5 @@ def test_the_notebook_that_is_kept_is_small_and_tells_nothing_of_a_machine() -> 
     assert not PLACES.search(text)
     book = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(book)
-    assert all(
-        cell.outputs for cell in book.cells if "ray_asr." in cell.source and "outputs" in cell
-    )
+    shown = [cell for cell in book.cells if texts_of(cell, "text/html")]
+    assert len(shown) >= 10
