@@ -597,3 +597,14 @@ def test_bash_itself_completes_a_verb(capsys: pytest.CaptureFixture[str]) -> Non
         check=True,
     )
     assert found.stdout.strip() == "transcribe"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"), [([], None), (["--json"], "-"), (["--json", "bench.json"], "bench.json")]
+)
+def test_a_benchmark_has_its_json_on_stdout_or_in_a_file_while_it_measures(
+    arguments: list[str], file: str | None
+) -> None:
+    context = cli.cli.commands["bench"].make_context("bench", [*arguments, "--quick"])
+    assert context.params["json_file"] == file
+    assert context.params["quick"]
