@@ -28,6 +28,8 @@ settings.register_profile("same draws", deadline=None, derandomize=True, databas
 settings.load_profile("same draws" if os.environ.get("CI") else "new draws")
 
 
+# First: xdist reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests stay together where they run in several processes (`make test`).
 
