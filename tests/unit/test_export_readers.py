@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,9 +23,6 @@ from ray_asr.results.sorted_lines import SortedLines
 from tests.stores import ACCESS_KEY, REGION, SECRET_KEY, make_bucket, s3_server
 from tests.tables import many_types
 from tests.transcripts import HOSTILE_IDS, said, write_output
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports `datasets`
-
 
 # --- Kaldi
 
