@@ -9,10 +9,10 @@ out; its cues are shown as long as there is room, and counted as too fast.
 
 Source of the numbers: Netflix's Timed Text Style Guides have two lines at most, 5/6 to 7 seconds
 and two frames between cues, and for English and other languages in alphabets 42 characters a line,
-17 a second. Chinese (16 full-width characters a line, 9 a second) and the newer English 20 a second are
-from tables that others made of these guides; 11 a second in Chinese for the hard of hearing, 37
-characters a line as on the BBC's teletext (`max_line_chars=37`), and that a gap under half a second
-is closed to the shortest one, are custom, without a source that was at hand.
+17 a second. Chinese (16 full-width characters a line, 9 a second) and the newer English 20 a
+second are from tables that others made of these guides. Custom, without a source that was at hand:
+11 a second in Chinese for the hard of hearing, 37 characters a line as on the BBC's teletext
+(`max_line_chars=37`), and that a gap under half a second is closed to the shortest one.
 """
 
 from __future__ import annotations
