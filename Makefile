@@ -1,5 +1,6 @@
 # make demo   the whole job on embedded speech with embedded models
-# make test   style, types, layers and all tests
+# make test   style, types, layers and all tests but the longest
+# make test-long  the longest tests: a notebook, a benchmark, nodes that come and go, tuning
 # make check  style, types and layers alone
 # make test-faults  50 kills of a job on two nodes: no id lost, none twice; 200 of `compact`
 # make test-store  2,000 rows on an S3 store that fails: pack, transcribe, go on (5 minutes)
@@ -16,13 +17,16 @@ TEST_PROCESSES ?= 2
 # Made again when what is installed changes; otherwise a second `make` reuses what is there.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-faults test-store test-hostile test-drift fuzz check style install
+.PHONY: demo test test-long test-faults test-store test-hostile test-drift fuzz check style install
 
 demo: $(INSTALLED)
 	$(BIN)/ray-asr demo --output demo-output
 
 test: check
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup -m "not long"
+
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup -m long
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults.kills --kills 50

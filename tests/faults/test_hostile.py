@@ -52,6 +52,7 @@ def test_hostile_inputs_yield_a_row_each_within_bounds() -> None:
     assert str(COUNT) in table(outcomes)
 
 
+@pytest.mark.long
 def test_bombs_are_refused_before_they_go_off() -> None:
     names = [name for name in bomb_names() if "hour" not in name and "names" not in name]
     outcomes = list(run(names, bomb, processes=2))
@@ -60,6 +61,7 @@ def test_bombs_are_refused_before_they_go_off() -> None:
 
 
 @pytest.mark.usefixtures("ray_local")
+@pytest.mark.long
 def test_each_hostile_row_of_a_job_is_one_row_of_its_output() -> None:
     import ray
 
@@ -93,6 +95,7 @@ def test_the_same_number_is_the_same_input() -> None:
     assert case(3, 14).data != case(4, 14).data
 
 
+@pytest.mark.long
 def test_what_crashes_hangs_or_swells_is_named_and_the_rest_goes_on() -> None:
     items = ["is fine", "crashes", "hangs", "swells", "is fine, too"]
     outcomes = {outcome.id: outcome for outcome in run(items, Harmful, hang_s=2.0)}

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_two_hundred_calls_change_no_setting_no_thread_and_no_file(tmp_path: Path) -> None:
     """The long form is `make test-drift`; memory is looked at there, where warm-up is over."""
     script, figures = ROOT / "benchmarks" / "drift.py", tmp_path / "figures.json"

@@ -86,6 +86,7 @@ def test_texts_come_back_in_the_order_of_the_audio() -> None:
     assert texts == [str(len(decode_plain(data))) for data in encoded]
 
 
+@pytest.mark.long
 def test_engine_alone_is_measured_without_ray(tmp_path: Path) -> None:
     json_file = tmp_path / "bench.json"
     arguments = ["--model", "demo", "--minutes", "0.1", "--repeat", "2", "--ncpu", "1"]

@@ -144,6 +144,7 @@ def cluster_config(gcs_address: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.timeout(720)
 def test_nodes_come_and_go_with_the_pool() -> None:
     from ray._private.services import get_node_ip_address

@@ -10,6 +10,7 @@ import pytest
 from ray_asr.job.bench import BenchOptions, run_bench
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_bench_measures_ours_a_peer_and_the_limit(tmp_path: Path) -> None:
     json_file = tmp_path / "bench.json"

@@ -122,6 +122,7 @@ def test_rows_that_kill_their_process_fail_and_all_others_are_done(
     assert 'row "in-2" is given up: worker_died' in caplog.text
 
 
+@pytest.mark.long
 def test_endless_rows_end_with_their_time_even_where_c_holds_the_lock(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,6 +134,7 @@ def test_endless_rows_end_with_their_time_even_where_c_holds_the_lock(
     assert "its time being up" in caplog.text
 
 
+@pytest.mark.long
 def test_actors_are_renewed_and_no_row_is_lost_or_harmed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,6 +181,7 @@ def _decode_with_a_bad_decoder(block: pa.Table, **more: Any) -> Iterator[pa.Tabl
         yield from OURS[2](block, **more)
 
 
+@pytest.mark.long
 def test_a_reading_task_that_dies_between_its_chunks_loses_and_doubles_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ PLACES = re.compile(r"/(?:tmp|home|root|work|Users|var|opt)/\w")
 # How log lines and warnings of Python, Ray and tqdm look.
 OTHERS = re.compile(r"INFO|WARNING|ERROR|Warning:|Traceback|\.(?:py|cc):\d+|ray::|\x1b")
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 
 def texts_of(cell: Any, kind: str = "text/plain") -> str:

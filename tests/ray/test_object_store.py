@@ -43,6 +43,7 @@ def new_path() -> str:
     return f"{BUCKET}/{uuid.uuid4().hex}"
 
 
+@pytest.mark.long
 def test_a_job_on_a_failing_store_has_every_row_once_and_shows_no_secret() -> None:
     assert secrets_in(address("what is looked for", 1))
     record = run(rows=100, broken=0.05, slow=0.05, seed=0)

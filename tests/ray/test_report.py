@@ -42,6 +42,7 @@ def test_a_job_leaves_what_its_chunks_took_and_a_page_with_players(
         assert b"_chunk_work" not in (pq.read_schema(part).metadata or {})
 
 
+@pytest.mark.long
 def test_the_demonstration_is_done_anew_each_time_and_its_last_line_names_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def spoken(embedded_speech: list[dict[str, str]]) -> bytes:
     return wav_bytes(np.concatenate([*waveforms[:6], *far]))
 
 
+@pytest.mark.long
 def test_speakers_and_sentences_come_out_of_a_job(tmp_path: Path, spoken: bytes) -> None:
     (tmp_path / "spk").mkdir()
     models = {

@@ -72,6 +72,7 @@ def drive(folder: str, address: str, recordings: str) -> None:
     sys.stdout.write(f"SAID {json.dumps(said)}\n")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_each_node_has_each_model_once(embedded_speech: list[dict[str, str]]) -> None:
     import pyarrow.parquet as pq

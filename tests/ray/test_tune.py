@@ -22,7 +22,7 @@ from ray_asr.job.tune import TuneOptions, TuneResult, run_tune
 from tests.conftest import speech_table, write_shard
 
 # Every setting is a job of its own, with actors that load models.
-pytestmark = [pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("ray_local"), pytest.mark.timeout(900), pytest.mark.long]
 
 # Short segments and batches, so that a sample of seconds holds chunks for every actor.
 CONFIG = with_settings(
