@@ -13,10 +13,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TypeVar
 
 from ray_asr.errors import DataError, MissingFileError, StorageError
+from ray_asr.kept_error import KeptError
 from ray_asr.redaction import redacted
 
 T = TypeVar("T")
@@ -136,23 +136,6 @@ def explained(error: BaseException, where: str, attempts: int = 1) -> StorageErr
     return StorageError(f"{where} cannot be used ({reason}): check the address and its options.")
 
 
-class _Attempt:
-    """Keeps the error of what is done inside it, where that is for a store to answer for."""
-
-    error: Exception | None = None
-
-    def __enter__(self) -> _Attempt:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, (DataError, MemoryError)):
-            return False
-        self.error = error
-        return True
-
-
 def patiently(where: str, attempt: Callable[[], T], patience: Patience | None = None) -> T:
     """What `attempt` gives, tried again while it fails with what may pass.
 
@@ -168,7 +151,7 @@ def patiently(where: str, attempt: Callable[[], T], patience: Patience | None = 
     attempts = 0
     while True:
         attempts += 1
-        tried = _Attempt()
+        tried = KeptError(DataError)
         with tried:
             return attempt()
         error = tried.error

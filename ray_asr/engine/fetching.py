@@ -21,10 +21,10 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from ray_asr.errors import ConfigError, RayAsrError
+from ray_asr.kept_error import KeptError
 from ray_asr.redaction import redacted
 
 # Of each hub: the variable that names another server, the usual server, and the variables by which
@@ -110,7 +110,7 @@ def download(what: str, name: str, hub: str, revision: str) -> Path:
     Raises:
         ConfigError: it cannot be had.
     """
-    with _Attempt() as tried:
+    with KeptError(RayAsrError) as tried:
         return Path(_download(repository_of(name, hub), hub, revision))
     error = tried.error
     raise not_fetched(what, hub, str(error) or type(error).__name__) from error
@@ -155,7 +155,7 @@ def _kept(repository: str, hub: str, revision: str) -> Path | None:
     if hub == "ms":  # whose older package imports torch
         newer = find_spec("modelscope_hub") is not None
         module = "modelscope_hub.compat" if newer else "modelscope.hub.snapshot_download"
-    with _Attempt() as tried:
+    with KeptError(RayAsrError) as tried:
         snapshot = importlib.import_module(module).snapshot_download
         folder = Path(snapshot(repository, revision=which, local_files_only=True))
         return folder if folder.is_dir() else None
@@ -192,20 +192,3 @@ def _unreachable(hub: str) -> str:
     thread.start()
     thread.join(2 * _ANSWER_S)
     return said[0] if said else f"no answer within {2 * _ANSWER_S:.0f} s"
-
-
-class _Attempt:
-    """Keeps an error of the libraries of hubs, which have many kinds with no common parent."""
-
-    error: Exception | None = None
-
-    def __enter__(self) -> _Attempt:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, (RayAsrError, MemoryError)):
-            return False
-        self.error = error
-        return True
