@@ -14,6 +14,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Most tests wait for processes to start and to end; more than two would want each other's cores.
 TEST_PROCESSES ?= 2
+# A file's tests stay together, so that what they share is made once. Long ones come first, as they
+# are collected; xdist would begin with the files that have the most tests.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # Made again when what is installed changes; otherwise a second `make` reuses what is there.
 INSTALLED := $(VENV)/.installed
 
@@ -23,10 +26,10 @@ demo: $(INSTALLED)
 	$(BIN)/ray-asr demo --output demo-output
 
 test: check
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup -m long
+	$(PYTEST) -m long
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults.kills --kills 50

@@ -28,19 +28,6 @@ settings.register_profile("same draws", deadline=None, derandomize=True, databas
 settings.load_profile("same draws" if os.environ.get("CI") else "new draws")
 
 
-# First: xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together where they run in several processes (`make test`).
-
-    Those that want the private Ray share it, so that there is one; the others go by their files.
-    """
-    for item in items:
-        wants_ray = "ray_local" in getattr(item, "fixturenames", ())
-        group = "the private Ray" if wants_ray else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many tests of each kind (unit, model, ray) had which outcome."""
     for outcome in ("passed", "failed", "skipped"):
