@@ -5,6 +5,7 @@ Owns what Python, IPython and Jupyter ask of such an object. Must not know any r
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from ray_asr.terminal import Paint, plain
 from ray_asr.text_tables import as_text
 
 
-class Shown:
+class Shown(ABC):
     """What has `blocks()` to be seen, which are all that a subclass gives.
 
     Attributes:
@@ -29,9 +30,9 @@ class Shown:
         # IPython takes the first class that says how it prints; a dataclass's own __repr__ is one.
         cls._repr_pretty_ = Shown._repr_pretty_
 
+    @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """What there is to see."""
-        raise NotImplementedError
 
     def table(self) -> str:
         """For a terminal: plain text."""
