@@ -86,9 +86,9 @@ def asr_settings(words: list[str]) -> Config | None:
     if not words or words[0].startswith("-"):
         return None
     verb = ray_asr_cli.commands[words[0]]
-    given: dict[str, Any] = verb.make_context(
-        words[0], list(words[1:]), **cli.context_settings
-    ).params
+    # A verb keeps the names of its help from its first context, for all that come after.
+    settings = ray_asr_cli.context_settings
+    given: dict[str, Any] = verb.make_context(words[0], list(words[1:]), **settings).params
     if "sets" not in given:
         return None
     flags = {name: given[name] for name in FLAGS if given.get(name) is not None}

@@ -63,9 +63,8 @@ def test_the_examples_of_each_verb_can_be_given(verb: str) -> None:
         name, given, *arguments = shlex.split(example)
         assert (name, given) == ("ray-asr", verb)
         assert len(f"  {example}") <= 100
-        command.make_context(
-            verb, arguments, **cli.cli.context_settings
-        )  # says what is wrong with them
+        # Says what is wrong with them.
+        command.make_context(verb, arguments, **cli.cli.context_settings)
 
 
 @pytest.mark.parametrize("verb", VERBS)
