@@ -163,7 +163,8 @@ except DataError:
     words = [words.strip() for words, _ in outcomes]
     assert set(words) <= {"held", "refused"}
     assert "held" in words
-    assert not (tmp_path / "out").exists()
+    # No claim stays. An empty folder may, where one came while another was leaving.
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_a_claim_that_cannot_be_read_is_named(tmp_path: Path) -> None:
