@@ -22,7 +22,9 @@ def test_progress_and_samples_tell_each_actor_and_each_group_of_cores(
 ) -> None:
     pq.write_table(speech_table(embedded_speech[:60]), tmp_path / "a.parquet")
     models = {"model": "demo", "vad_model": "demo", "punc_model": "demo"}
-    config = with_settings(Config(), {**models, "sample_interval_s": 0.2, "autoscale": False})
+    config = with_settings(
+        Config(), {**models, "sample_interval_s": 0.2, "autoscale": False, "num_actors": 2}
+    )
     with caplog.at_level("INFO", "ray_asr.job.progress"):
         run = transcribe_path(str(tmp_path / "a.parquet"), str(tmp_path / "out"), config)
     line = caplog.messages[-1]
@@ -30,8 +32,10 @@ def test_progress_and_samples_tell_each_actor_and_each_group_of_cores(
         r"; \d+ actor\(s\) \d+ % busy(, \d+ loading)?, CPU \d+ %, memory \d+ %, \d+ chunk", line
     ), line
     samples = pq.read_table(tmp_path / "out" / "_runs" / run.run_id / "samples.parquet").to_pylist()
+    # A process is seen while it still loads; the run may end before it took any work.
     pids = {one["actor"] for row in samples for one in row["actors_busy"]}
-    assert 1 <= len(pids) <= run.actors_max
+    assert 1 <= run.actors_max <= 2
+    assert 1 <= len(pids) <= 2
     for row in samples:
         assert len(row["actors_busy"]) == row["actors"]
         assert all(0 <= one["busy_share"] <= 1 for one in row["actors_busy"])
