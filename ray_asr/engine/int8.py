@@ -100,11 +100,11 @@ class Int8Weights:
         whole = (weight / self._scales[:, None]).round_().to(torch.int8)
         self._packed = torch.ops.onednn.qlinear_prepack(whole, None)
 
-    def products(self, rows: Rows) -> torch.Tensor:
-        """Products `(M, out_features)` float32, still to be multiplied by the rows' scales."""
+    def products(self, rows: Rows, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Products `(M, out_features)`, still to be multiplied by the rows' scales."""
         return torch.ops.onednn.qlinear_pointwise(
             rows.values, 1.0, rows.zero, self._packed, self._scales, self._zeros, None,
-            1.0, 0, torch.float32, "none", [], "",
+            1.0, 0, dtype, "none", [], "",
         )  # fmt: skip
 
 

@@ -7,13 +7,16 @@ Every kernel runs in the thread that calls it and lets go of Python's lock. A ro
 has a scale of its own, so that what an utterance gives never hangs on what else is in its batch.
 The largest magnitude is looked for among the bits of the floats, which order like integers:
 compilers make vectors of that, and not of a search among floats.
+
+Products come as float32, or as bfloat16 in the bits of uint16, which is half as much to write and
+to read: each kernel is compiled for what it is given.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ray_asr.engine.compiled import compiled
+from ray_asr.engine.compiled import FLOAT32, compiled, compiled_for
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 # The bits of 1e-12: a row of zeros has a scale above zero.
@@ -28,6 +31,23 @@ def _largest(bits, scratch_bits, scratch):
         top = max(top, bits[j] & _MAGNITUDE)
     scratch_bits[0] = top
     return scratch[0]
+
+
+@compiled_for(fastmath=True)
+def scaled(products, factor, bias, row, bits):
+    """`row`, of which `bits` are the bits, becomes `products * factor + bias`."""
+
+    def of_floats(products, factor, bias, row, bits):
+        for j in range(row.shape[0]):
+            row[j] = products[j] * factor + bias[j]
+
+    def of_halves(products, factor, bias, row, bits):
+        for j in range(row.shape[0]):
+            bits[j] = np.int32(products[j]) << np.int32(16)
+        for j in range(row.shape[0]):
+            row[j] = row[j] * factor + bias[j]
+
+    return of_floats if products.dtype == FLOAT32 else of_halves
 
 
 @compiled(fastmath=True)
@@ -47,7 +67,7 @@ def _normalize(row, gain, shift, epsilon):
 
 
 @compiled(fastmath=True)
-def _quantize(row, bits, scratch_bits, scratch, levels, zero, out):
+def quantize(row, bits, scratch_bits, scratch, levels, zero, out):
     largest = _largest(bits, scratch_bits, scratch)
     factor = levels / largest
     offset = zero + _HALF
@@ -68,7 +88,7 @@ def quantize_rows(rows, levels, zero, out, scales):
         source = rows[i]
         for j in range(width):
             row[j] = source[j]
-        scales[i] = _quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+        scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
 
 
 @compiled(fastmath=True)
@@ -84,7 +104,7 @@ def normalize_quantize(rows, gain, shift, epsilon, levels, zero, out, scales):
         for j in range(width):
             row[j] = source[j]
         _normalize(row, gain, shift, epsilon)
-        scales[i] = _quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+        scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
 
 
 @compiled(fastmath=True)
@@ -92,7 +112,7 @@ def rectify_quantize(products, factors, bias, levels, out, scales):
     """ReLU of `products * factors + bias`, to 8 bits from zero up.
 
     Args:
-        products: of 8-bit rows, `(M, K)` float32.
+        products: of 8-bit rows, `(M, K)` float32 or bfloat16.
         factors: the scales of those rows, `(M,)`.
         bias: `(K,)`.
         levels: the largest 8-bit number.
@@ -105,9 +125,8 @@ def rectify_quantize(products, factors, bias, levels, out, scales):
     scratch = np.empty(1, np.float32)
     scratch_bits = scratch.view(np.int32)
     for i in range(products.shape[0]):
-        source, target, factor = products[i], out[i], factors[i]
-        for j in range(width):
-            row[j] = source[j] * factor + bias[j]
+        target = out[i]
+        scaled(products[i], factors[i], bias, row, bits)
         top = _SMALLEST
         for j in range(width):
             top = max(top, bits[j])  # the bits of what is negative are negative integers
@@ -130,96 +149,24 @@ def rectify_normalize_quantize(
     scratch = np.empty(1, np.float32)
     scratch_bits = scratch.view(np.int32)
     for i in range(products.shape[0]):
-        source, factor = products[i], factors[i]
-        for j in range(width):
-            row[j] = source[j] * factor + bias[j]
+        scaled(products[i], factors[i], bias, row, bits)
         for j in range(width):
             bits[j] = max(bits[j], np.int32(0))
         _normalize(row, gain, shift, epsilon)
-        scales[i] = _quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
-
-
-@compiled(fastmath=True)
-def _halved(bits):
-    """The upper 16 bits of a float32, rounded to even: bfloat16."""
-    return np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> 16)
-
-
-@compiled(fastmath=True)
-def spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, again):
-    """`products * factors + bias`, each part by utterance and head.
-
-    Args:
-        products: of 8-bit rows, `(N * T, P * H * K)` float32: P parts, such as query, key, value.
-        factors: the scales of those rows, `(N * T,)`.
-        bias: `(P * H * K,)`.
-        frames: T, rows of an utterance.
-        is_half: `halves` is filled, else `wholes`; the other one is empty.
-        halves: bfloat16 as uint16, `(P, N, H, T, K)`.
-        wholes: float32, `(P, N, H, T, K)`.
-        again: the last part as rows `(N * T, H * K)` float32, filled; without rows it is left out.
-    """
-    parts, _, heads, _, width = halves.shape if is_half else wholes.shape
-    all_heads = heads * width
-    row = np.empty(all_heads, np.float32)
-    bits = row.view(np.int32)
-    for i in range(products.shape[0]):
-        utterance, frame, factor = i // frames, i % frames, factors[i]
-        for part in range(parts):
-            begin = part * all_heads
-            source = products[i][begin : begin + all_heads]
-            of_part = bias[begin : begin + all_heads]
-            for j in range(all_heads):
-                row[j] = source[j] * factor + of_part[j]
-            for head in range(heads):
-                if is_half:
-                    half = halves[part, utterance, head, frame]
-                    of_head = bits[head * width : (head + 1) * width]
-                    for j in range(width):
-                        half[j] = _halved(of_head[j])
-                else:
-                    whole = wholes[part, utterance, head, frame]
-                    values = row[head * width : (head + 1) * width]
-                    for j in range(width):
-                        whole[j] = values[j]
-        if again.shape[0]:
-            target = again[i]
-            for j in range(all_heads):
-                target[j] = row[j]
-
-
-@compiled(fastmath=True)
-def quantize_heads(frames, is_half, halves, wholes, levels, zero, out, scales):
-    """What attention gives, as in `spread_to_heads` without P, as 8-bit rows `(N * T, H * K)`."""
-    _, heads, _, width = halves.shape if is_half else wholes.shape
-    row = np.empty(heads * width, np.float32)
-    bits = row.view(np.int32)
-    scratch = np.empty(1, np.float32)
-    scratch_bits = scratch.view(np.int32)
-    for i in range(out.shape[0]):
-        utterance, frame = i // frames, i % frames
-        for head in range(heads):
-            if is_half:
-                half = halves[utterance, head, frame]
-                target = bits[head * width : (head + 1) * width]
-                for j in range(width):
-                    target[j] = np.int32(half[j]) << np.int32(16)
-            else:
-                whole = wholes[utterance, head, frame]
-                values = row[head * width : (head + 1) * width]
-                for j in range(width):
-                    values[j] = whole[j]
-        scales[i] = _quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+        scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
 
 
 @compiled(fastmath=True)
 def add_products(products, factors, bias, rows):
     """`products * factors + bias` added to rows `(M, K)`, in place."""
     width = products.shape[1]
+    row = np.empty(width, np.float32)
+    bits = row.view(np.int32)
     for i in range(rows.shape[0]):
-        source, target, factor = products[i], rows[i], factors[i]
+        target = rows[i]
+        scaled(products[i], factors[i], bias, row, bits)
         for j in range(width):
-            target[j] += source[j] * factor + bias[j]
+            target[j] += row[j]
 
 
 @compiled(fastmath=True)
@@ -227,9 +174,8 @@ def scale_normalize(products, factors, bias, gain, shift, epsilon, out):
     """Layer norm of `products * factors + bias`, `(M, K)` float32, filled."""
     width = products.shape[1]
     for i in range(products.shape[0]):
-        source, target, factor = products[i], out[i], factors[i]
-        for j in range(width):
-            target[j] = source[j] * factor + bias[j]
+        target = out[i]
+        scaled(products[i], factors[i], bias, target, target.view(np.int32))
         _normalize(target, gain, shift, epsilon)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from ray_asr.engine import row_kernels
+from ray_asr.engine import head_kernels, row_kernels
 from ray_asr.engine.int8 import Int8Weights, Rows, levels
 
 _NO_HALVES, _NO_WHOLES = np.empty((0,) * 5, np.uint16), np.empty((0,) * 5, np.float32)
@@ -25,8 +25,13 @@ _NO_ROWS = np.empty((0, 0), np.float32)
 
 
 @lru_cache(maxsize=1)
-def attends_in_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16: attention then takes half the time."""
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16.
+
+    Attention then takes half the time in it, and products of 8-bit rows are written in it: what it
+    leaves out of them (one part in 512) is little beside the rounding to 8 bits (one in 255 of the
+    largest).
+    """
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported is not None and supported())
 
@@ -35,7 +40,7 @@ class Products(NamedTuple):
     """What a product of 8-bit rows gives: `values * scales + bias`, not yet computed.
 
     Attributes:
-        values: `(M, K)` float32.
+        values: `(M, K)` float32 or bfloat16.
         scales: of the rows, `(M,)` float32.
         bias: `(K,)` float32.
     """
@@ -45,9 +50,13 @@ class Products(NamedTuple):
     bias: NDArray[np.float32]
 
     @property
-    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def arrays(
+        self,
+    ) -> tuple[NDArray[np.float32] | NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32]]:
         """For a kernel to read."""
-        return self.values.numpy(), self.scales.numpy(), self.bias
+        is_half = self.values.dtype == torch.bfloat16
+        values = _bits(self.values) if is_half else self.values.numpy()
+        return values, self.scales.numpy(), self.bias
 
     def add_to(self, rows: torch.Tensor) -> None:
         """Add them to rows `(M, K)`, in place."""
@@ -78,7 +87,8 @@ class RowLinear:
         linear.weight = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def __call__(self, rows: Rows) -> Products:
-        return Products(self._weights.products(rows), rows.scales, self._bias)
+        dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+        return Products(self._weights.products(rows, dtype), rows.scales, self._bias)
 
 
 class RowNorm:
@@ -138,10 +148,10 @@ class Heads(NamedTuple):
         """Products of P * H * K channels as `(P, N, H, T, K)`; the last part into `again` too."""
         rows, channels = products.values.shape
         parts = channels // (self.number * self.width)
-        is_half = attends_in_bfloat16()
+        is_half = has_bfloat16()
         dtype = torch.bfloat16 if is_half else torch.float32
         out = torch.empty(parts, rows // frames, self.number, frames, self.width, dtype=dtype)
-        row_kernels.spread_to_heads(
+        head_kernels.spread_to_heads(
             *products.arrays,
             frames,
             is_half,
@@ -157,7 +167,7 @@ class Heads(NamedTuple):
         zero, signed, _ = levels()
         out = Rows.empty(torch.Size((utterances * frames, self.number * self.width)), zero)
         is_half = context.dtype == torch.bfloat16
-        row_kernels.quantize_heads(
+        head_kernels.quantize_heads(
             frames,
             is_half,
             _bits(context) if is_half else _NO_HALVES.reshape((0,) * 4),
@@ -170,7 +180,11 @@ class Heads(NamedTuple):
 
 
 def attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocked: torch.Tensor | None
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: NDArray[np.int64],
+    blocked: torch.Tensor | None,
 ) -> torch.Tensor:
     """Attention `(N, H, U, K)`, queries being scaled already.
 
@@ -178,16 +192,16 @@ def attend(
         query: `(N, H, U, K)`.
         key: `(N, H, T, K)`.
         value: `(N, H, T, K)`.
-        blocked: True where nothing attends to, `(N, 1, 1, T)`; None: nowhere.
+        lengths: keys of each utterance, `(N,)`.
+        blocked: True behind them, `(N, 1, 1, T)`; None: nowhere.
     """
     if query.dtype != torch.bfloat16:
         mask = None if blocked is None else ~blocked
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
-    # Three products of its own: torch's fused kernel computes bfloat16 no faster than float32.
+    # Three steps of its own: torch's fused kernel computes bfloat16 no faster than float32.
     scores = torch.matmul(query, key.transpose(-1, -2))
-    if blocked is not None:
-        scores.masked_fill_(blocked, -torch.inf)
-    return torch.matmul(torch.softmax(scores, -1), value)
+    head_kernels.weigh(_bits(scores), lengths)
+    return torch.matmul(scores, value)
 
 
 class Padding:

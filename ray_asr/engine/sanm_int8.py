@@ -145,7 +145,7 @@ class _EncoderLayer:
         values = torch.empty(flat.shape[0], size)
         projected = self._query_key_value(self._norm1.quantized(flat))
         query, key, value = self._heads.spread(projected, frames, values)
-        context = self._heads.joined(attend(query, key, value, blocked))
+        context = self._heads.joined(attend(query, key, value, lengths, blocked))
         rows = flat.clone() if self._adds_input else torch.zeros(flat.shape[0], size)
         self._out(context).add_to(rows)
         self._memory.add_to(rows, values, lengths, frames)
@@ -218,8 +218,9 @@ class _DecoderLayer:
         self._memory.add_to(rows, self._norm2.normalized(products), lengths, tokens)
         if self._attends:
             frames = heard.shape[1]
-            _, blocked = self._heard.padding.of(heard_mask, utterances, frames)
+            heard_lengths, blocked = self._heard.padding.of(heard_mask, utterances, frames)
             (query,) = self._heads.spread(self._query(self._norm3.quantized(rows)), tokens)
             key, value = self._heads.spread(self._key_value(self._heard.rows(heard)), frames)
-            self._out(self._heads.joined(attend(query, key, value, blocked))).add_to(rows)
+            context = attend(query, key, value, heard_lengths, blocked)
+            self._out(self._heads.joined(context)).add_to(rows)
         return rows.view(utterances, tokens, width)

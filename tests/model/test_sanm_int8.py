@@ -31,7 +31,7 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     half = request.param != "eight bits, float32 attention"
     monkeypatch.setattr(row_layers, "levels", lambda: levels)
     monkeypatch.setattr(int8, "levels", lambda: levels)
-    monkeypatch.setattr(row_layers, "attends_in_bfloat16", lambda: half)
+    monkeypatch.setattr(row_layers, "has_bfloat16", lambda: half)
     return request.param
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ray_asr.engine import row_kernels
+from ray_asr.engine import head_kernels, row_kernels
 from ray_asr.engine.int8 import EIGHT_BITS, SEVEN_BITS, Levels
 
 Array = NDArray[np.float32]
@@ -126,7 +126,7 @@ def test_heads_are_spread_and_joined(is_half: bool) -> None:
     halves = np.zeros(shape if is_half else none, np.uint16)
     wholes = np.zeros(none if is_half else shape, np.float32)
     again = np.zeros((len(products), heads * width), np.float32)
-    row_kernels.spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, again)
+    head_kernels.spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, again)
     rows = products * factors[:, None] + bias
     wanted = heads_of(rows, parts, utterances, heads)
     found = (halves.astype(np.uint32) << 16).view(np.float32) if is_half else wholes
@@ -134,7 +134,7 @@ def test_heads_are_spread_and_joined(is_half: bool) -> None:
     np.testing.assert_allclose(again, rows[:, 2 * heads * width :], rtol=1e-5, atol=1e-4)
 
     out, scales = room(len(products), heads * width)
-    row_kernels.quantize_heads(
+    head_kernels.quantize_heads(
         frames, is_half, halves[2] if is_half else np.zeros((0,) * 4, np.uint16),
         np.zeros((0,) * 4, np.float32) if is_half else wholes[2],
         EIGHT_BITS.signed, EIGHT_BITS.zero, out, scales,
@@ -148,7 +148,7 @@ def test_half_is_rounded_to_even_as_torch_does() -> None:
 
     values = np.concatenate([numbers(1, 4096)[0], np.float32([0, -0.0, 1, 1.00390625, 1.01171875])])
     halves = np.zeros((1, 1, 1, 1, len(values)), np.uint16)
-    row_kernels.spread_to_heads(
+    head_kernels.spread_to_heads(
         values[None], np.ones(1, np.float32), np.zeros(len(values), np.float32), 1, True, halves,
         np.zeros((0,) * 5, np.float32), np.zeros((0, 0), np.float32),
     )  # fmt: skip
