@@ -26,7 +26,7 @@ import psutil
 # the longer a run is, the rarer it is. A moment is known to a hundredth of the run, within bounds.
 _LEAST_SAMPLE_S, _MOST_SAMPLE_S = 0.25, 2.0
 # Reading the page tables of large processes takes milliseconds each, and stops what they allocate.
-_LEAST_MEMORY_S, _MEMORY_SHARE = 1.5, 0.05
+_LEAST_MEMORY_S, _MEMORY_SHARE = 3.0, 0.25
 _LAST_WORDS = 300
 # Set by a caller's shell, they would decide for every case alike.
 _THREAD_VARIABLES = (

@@ -26,6 +26,7 @@ from ray_asr.config import Config
 from ray_asr.config_sections import MODEL_KINDS
 from ray_asr.control.block_stats import few_block_stats
 from ray_asr.control.plan import Plan
+from ray_asr.control.turns import unhurried
 from ray_asr.corpus.lease import Lease, held
 from ray_asr.corpus.restart import Placement, finish_switch, is_switching
 from ray_asr.corpus.resume import parts_done
@@ -331,6 +332,7 @@ def _run(
         with (
             steering.of(context),
             few_block_stats(context),
+            unhurried(context),
             quiet_execution(),
             Progress(rows_of(pending)) as progress,
         ):

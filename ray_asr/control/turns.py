@@ -1,0 +1,64 @@
+"""How often Ray Data's scheduling loop turns: as often as chunks need it, not ten times a second.
+
+A turn takes milliseconds of the driver's CPU, whether anything has come or not, and on a machine of
+few cores those are an actor's. Owns how long the loop rests between two turns. Must not know what
+is in the chunks, or what a policy decides.
+
+Every actor has a chunk beside the one it works on, so that nobody waits for a turn as long as one
+comes well before that is done too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray.data import DataContext
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+# Ray's own wait for results, in which a turn ends at the latest where none are there.
+_TURN_S = 0.1
+_MOST_S = 0.5
+# The last chunks are a quarter of the others, and some take less than the mean.
+_TURNS_IN_A_CHUNK = 8
+
+
+def rest_s(chunk_s: float | None, waiting: int) -> float:
+    """How long the loop may rest before its next turn, in seconds.
+
+    Args:
+        chunk_s: what an actor takes for a chunk, the shortest mean of all pools; None where none
+            is done yet, and every turn may be the one that brings the first.
+        waiting: chunks that wait in front of the pools. Without any, an actor may be out of work
+            as soon as the next one comes.
+    """
+    if chunk_s is None or not waiting:
+        return 0.0
+    return max(0.0, min(_MOST_S, chunk_s / _TURNS_IN_A_CHUNK) - _TURN_S)
+
+
+@contextmanager
+def unhurried(context: DataContext) -> Iterator[None]:
+    """While it holds, what is executed under `context` turns no more often than it has to."""
+    context.custom_execution_callback_classes.append(_Resting)
+    try:
+        yield
+    finally:
+        context.custom_execution_callback_classes.remove(_Resting)
+
+
+class _Resting(ExecutionCallback):
+    def on_execution_step(self, executor: Any) -> None:
+        topology = executor._topology or {}
+        pools = [op for op in topology if op.get_autoscaling_actor_pools()]
+        means = [_mean_s(op.metrics) for op in pools]
+        if pools and None not in means:
+            waiting = min(topology[op].total_enqueued_input_blocks() for op in pools)
+            time.sleep(rest_s(min(mean for mean in means if mean is not None), waiting))
+
+
+def _mean_s(metrics: Any) -> float | None:
+    done = metrics.num_tasks_finished
+    return (metrics.block_generation_time or 0.0) / done if done else None
