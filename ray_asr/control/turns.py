@@ -6,6 +6,10 @@ is in the chunks, or what a policy decides.
 
 Every actor has a chunk beside the one it works on, so that nobody waits for a turn as long as one
 comes well before that is done too.
+
+At the start it must not rest at all: Ray asks once a second what the cluster has, the first answer
+is "nothing" (it asks in the background, in 2.60), and until the next one only the first chunk
+is taken from those who read. There it is asked again at each turn until it knows.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ def unhurried(context: DataContext) -> Iterator[None]:
 
 class _Resting(ExecutionCallback):
     def on_execution_step(self, executor: Any) -> None:
+        _ask_again(executor._resource_manager)
         topology = executor._topology or {}
         pools = [op for op in topology if op.get_autoscaling_actor_pools()]
         means = [_mean_s(op.metrics) for op in pools]
@@ -62,3 +67,10 @@ class _Resting(ExecutionCallback):
 def _mean_s(metrics: Any) -> float | None:
     done = metrics.num_tasks_finished
     return (metrics.block_generation_time or 0.0) / done if done else None
+
+
+def _ask_again(manager: Any) -> None:
+    """Have Ray ask at its next turn what the cluster has, where it does not know yet."""
+    known = getattr(manager, "_global_limits", None)
+    if known is not None and not known.object_store_memory:
+        manager._global_limits_last_update_time = 0.0

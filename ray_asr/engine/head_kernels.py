@@ -34,7 +34,8 @@ def spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, ag
     """`products * factors + bias`, each part by utterance and head.
 
     Args:
-        products: of 8-bit rows, `(N * T, P * H * K)` float32 or bfloat16: P parts, such as query, key, value.
+        products: of 8-bit rows, `(N * T, P * H * K)` float32 or bfloat16: P parts, such as query,
+            key, value.
         factors: the scales of those rows, `(N * T,)`.
         bias: `(P * H * K,)`.
         frames: T, rows of an utterance.

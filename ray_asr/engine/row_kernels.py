@@ -68,6 +68,10 @@ def _normalize(row, gain, shift, epsilon):
 
 @compiled(fastmath=True)
 def quantize(row, bits, scratch_bits, scratch, levels, zero, out):
+    """`row`, of which `bits` are the bits, in 8 bits around `zero`; gives its scale.
+
+    `scratch` has room for a float32, of which `scratch_bits` are the bits.
+    """
     largest = _largest(bits, scratch_bits, scratch)
     factor = levels / largest
     offset = zero + _HALF
@@ -172,7 +176,6 @@ def add_products(products, factors, bias, rows):
 @compiled(fastmath=True)
 def scale_normalize(products, factors, bias, gain, shift, epsilon, out):
     """Layer norm of `products * factors + bias`, `(M, K)` float32, filled."""
-    width = products.shape[1]
     for i in range(products.shape[0]):
         target = out[i]
         scaled(products[i], factors[i], bias, target, target.view(np.int32))

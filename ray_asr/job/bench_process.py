@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 
 # Looking takes CPU time of the case's own machine, and the more the more processes the case has:
-# the longer a run is, the rarer it is. A moment is known to a hundredth of the run, within bounds.
-_LEAST_SAMPLE_S, _MOST_SAMPLE_S = 0.25, 2.0
+# the longer a run is, the rarer it is. A moment is known to a fiftieth of the run, within bounds.
+_LEAST_SAMPLE_S, _SAMPLE_SHARE, _MOST_SAMPLE_S = 0.25, 0.02, 2.0
 # Reading the page tables of large processes takes milliseconds each, and stops what they allocate.
 _LEAST_MEMORY_S, _MEMORY_SHARE = 3.0, 0.25
 _LAST_WORDS = 300
@@ -186,7 +186,7 @@ def run_case(
             watch.sample()
             while process.poll() is None and time.monotonic() < deadline:
                 so_far = time.monotonic() - began
-                time.sleep(min(max(_LEAST_SAMPLE_S, so_far / 100), _MOST_SAMPLE_S))
+                time.sleep(min(max(_LEAST_SAMPLE_S, _SAMPLE_SHARE * so_far), _MOST_SAMPLE_S))
                 watch.sample()
             late = process.poll() is None
         finally:

@@ -111,6 +111,64 @@ def test_the_positive_part_is_normed() -> None:
     assert_within_a_step(restored(out, scales, 128), wanted, scales)
 
 
+def halved(values: Array) -> tuple[NDArray[np.uint16], Array]:
+    """Values as bfloat16 in the bits of uint16, and what these are as float32."""
+    halves = (values.view(np.uint32) >> 16).astype(np.uint16)
+    return halves, (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def test_products_in_bfloat16_give_what_the_same_numbers_give_in_float32() -> None:
+    halves, wholes = halved(numbers(9, 48))
+    factors, bias = np.abs(numbers(9, seed=1)), numbers(48, seed=2)
+    gain, shift = numbers(48, seed=3), numbers(48, seed=4)
+    found: list[list[Any]] = []
+    for products in (halves, wholes):
+        rows, out = numbers(9, 48, seed=5), np.zeros((9, 48), np.float32)
+        row_kernels.add_products(products, factors, bias, rows)
+        row_kernels.scale_normalize(products, factors, bias, gain, shift, EPSILON, out)
+        found.append([rows, out])
+        eight, scales = room(9, 48)
+        row_kernels.rectify_quantize(products, factors, bias, np.float32(255), eight, scales)
+        found[-1] += [restored(eight, scales, 0)]
+        eight, scales = room(9, 48)
+        row_kernels.rectify_normalize_quantize(
+            products, factors, bias, gain, shift, EPSILON, EIGHT_BITS.signed, EIGHT_BITS.zero,
+            eight, scales,
+        )  # fmt: skip
+        found[-1] += [restored(eight, scales, 128)]
+        wholes_of_heads = np.zeros((3, 1, 4, 9, 4), np.float32)
+        head_kernels.spread_to_heads(
+            products, factors, bias, 9, False, np.zeros((0,) * 5, np.uint16), wholes_of_heads,
+            np.zeros((0, 0), np.float32),
+        )  # fmt: skip
+        found[-1] += [wholes_of_heads]
+    for of_halves, of_wholes in zip(*found, strict=True):
+        np.testing.assert_allclose(of_halves, of_wholes, rtol=1e-4, atol=1e-4)
+
+
+@given(st.data())
+def test_scores_become_weights_within_each_utterance(data: st.DataObject) -> None:
+    keys, queries = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 5))
+    lengths = data.draw(st.lists(st.integers(1, keys), min_size=1, max_size=3))
+    spread = data.draw(st.sampled_from([0.0, 1.0, 30.0, 1e4, 1e30]))
+    shape = (len(lengths), 2, queries, keys)
+    halves, wholes = halved(numbers(*shape, seed=data.draw(st.integers(0, 9))) * np.float32(spread))
+    head_kernels.weigh(halves, np.array(lengths))
+    found = (halves.astype(np.uint32) << 16).view(np.float32)
+    for utterance, length in enumerate(lengths):
+        scores = wholes[utterance, ..., :length].astype(np.float64)
+        wanted = np.exp(scores - scores.max(-1, keepdims=True))
+        wanted /= wanted.sum(-1, keepdims=True)
+        np.testing.assert_allclose(found[utterance, ..., :length], wanted, rtol=2**-7, atol=1e-9)
+        assert (found[utterance, ..., length:] == 0).all()
+
+
+def test_an_utterance_without_a_frame_has_no_weights() -> None:
+    halves, _ = halved(numbers(1, 2, 3, 4))
+    head_kernels.weigh(halves, np.array([0]))
+    assert (halves == 0).all()
+
+
 def heads_of(rows: Array, parts: int, utterances: int, heads: int) -> Array:
     frames, width = len(rows) // utterances, rows.shape[1] // parts // heads
     return rows.reshape(utterances, frames, parts, heads, width).transpose(2, 0, 3, 1, 4)

@@ -1,0 +1,88 @@
+"""What Ray Data's own operators say of chunks, by which its loop rests."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+import ray
+from ray import cloudpickle
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+from ray_asr.control import turns
+
+pytestmark = pytest.mark.usefixtures("ray_local")
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+QUICK_S, SLOW_S = 0.2, 0.5
+
+
+class _Look(ExecutionCallback):
+    """Whether Ray knows what the cluster has, and when it asked, after each turn."""
+
+    seen: list[tuple[bool, float]] = []  # noqa: RUF012 - of this class, which Ray makes an object of
+
+    def on_execution_step(self, executor: Any) -> None:
+        manager = executor._resource_manager
+        knows = bool(manager._global_limits.object_store_memory)
+        self.seen.append((knows, manager._global_limits_last_update_time))
+
+
+class Quick:
+    """A pool's callable that takes a while."""
+
+    takes_s = QUICK_S
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(self.takes_s)
+        return batch
+
+
+class Slow(Quick):
+    """One that takes longer."""
+
+    takes_s = SLOW_S
+
+
+def test_the_loop_rests_by_the_quickest_pool_while_chunks_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = DataContext.get_current()
+    monkeypatch.setattr(context, "custom_execution_callback_classes", [])
+    asked: list[tuple[float | None, int]] = []
+
+    def rest_s(chunk_s: float | None, waiting: int) -> float:
+        asked.append((chunk_s, waiting))
+        return 0.0
+
+    monkeypatch.setattr(turns, "rest_s", rest_s)
+    pool = {"batch_size": 1, "num_cpus": 0.1, "compute": ActorPoolStrategy(size=1)}
+    with turns.unhurried(context):
+        rows = ray.data.from_items([{"x": number} for number in range(12)], override_num_blocks=12)
+        found = rows.map_batches(Quick, **pool).map_batches(Slow, **pool).take_all()
+    assert sorted(row["x"] for row in found) == list(range(12))
+    assert context.custom_execution_callback_classes == []
+    # Not before each has done a chunk, and then with the mean of the quick one.
+    chunks_s = [chunk_s for chunk_s, _ in asked if chunk_s is not None]
+    assert len(chunks_s) == len(asked) > 0
+    assert all(QUICK_S <= chunk_s < SLOW_S for chunk_s in chunks_s)
+    assert asked[-1][1] == 0
+
+
+def test_until_ray_knows_what_the_cluster_has_it_asks_at_every_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = DataContext.get_current()
+    monkeypatch.setattr(context, "custom_execution_callback_classes", [])
+    _Look.seen = []
+    with turns.unhurried(context):
+        context.custom_execution_callback_classes.append(_Look)
+        rows = ray.data.from_items([{"x": number} for number in range(4)], override_num_blocks=4)
+        compute = ActorPoolStrategy(size=1)
+        assert rows.map_batches(Slow, batch_size=1, num_cpus=0.1, compute=compute).count() == 4
+    assert all(asked == 0 for knows, asked in _Look.seen if not knows)
+    assert _Look.seen[-1][0]
+    assert _Look.seen[-1][1] > 0  # and then no more often than Ray does
