@@ -55,7 +55,7 @@ def unhurried(context: DataContext) -> Iterator[None]:
 
 class _Resting(ExecutionCallback):
     def on_execution_step(self, executor: Any) -> None:
-        _ask_again(executor._resource_manager)
+        _ask_again(getattr(executor, "_resource_manager", None))
         topology = executor._topology or {}
         pools = [op for op in topology if op.get_autoscaling_actor_pools()]
         means = [_mean_s(op.metrics) for op in pools]

@@ -20,7 +20,8 @@ def compiled(fastmath: bool | set[str] = False) -> Callable[[Callable[..., Any]]
     """A decorator: machine code for this processor that lets go of Python's lock.
 
     It is kept on disk for the next process, beside the source or in the user's cache, where a
-    folder lets it.
+    folder lets it. numba sees that the file of a function has changed, not that another one has
+    from which it calls something: after such a change, touch the file that calls.
 
     Args:
         fastmath: which of LLVM's liberties with floats the compiler has; True: all of them.

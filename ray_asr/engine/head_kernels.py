@@ -1,7 +1,8 @@
 """Passes over the heads of attention between 8-bit matrix products, compiled for the processor.
 
-Owns the loops that cut rows into heads, weigh scores and join heads again. Must not know models,
-torch or threads: arrays come in, and arrays that were made for them are filled (see `row_kernels`).
+Owns the loops that cut rows into heads and join them again, and the softmax between the two. Must
+not know models, torch or threads: arrays come in, and arrays that were made for them are filled
+(see `row_kernels`).
 
 A bfloat16 is the upper half of a float32 and stands in a uint16 here.
 """
@@ -96,7 +97,7 @@ def quantize_heads(frames, is_half, halves, wholes, levels, zero, out, scales):
 
 
 @compiled(fastmath=True)
-def weigh(scores, lengths):
+def softmax(scores, lengths):
     """Scores of queries against keys become weights, in place: softmax within each utterance.
 
     Args:

@@ -200,7 +200,7 @@ def attend(
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
     # Three steps of its own: torch's fused kernel computes bfloat16 no faster than float32.
     scores = torch.matmul(query, key.transpose(-1, -2))
-    head_kernels.weigh(_bits(scores), lengths)
+    head_kernels.softmax(_bits(scores), lengths)
     return torch.matmul(scores, value)
 
 

@@ -153,7 +153,7 @@ def test_scores_become_weights_within_each_utterance(data: st.DataObject) -> Non
     spread = data.draw(st.sampled_from([0.0, 1.0, 30.0, 1e4, 1e30]))
     shape = (len(lengths), 2, queries, keys)
     halves, wholes = halved(numbers(*shape, seed=data.draw(st.integers(0, 9))) * np.float32(spread))
-    head_kernels.weigh(halves, np.array(lengths))
+    head_kernels.softmax(halves, np.array(lengths))
     found = (halves.astype(np.uint32) << 16).view(np.float32)
     for utterance, length in enumerate(lengths):
         scores = wholes[utterance, ..., :length].astype(np.float64)
@@ -165,7 +165,7 @@ def test_scores_become_weights_within_each_utterance(data: st.DataObject) -> Non
 
 def test_an_utterance_without_a_frame_has_no_weights() -> None:
     halves, _ = halved(numbers(1, 2, 3, 4))
-    head_kernels.weigh(halves, np.array([0]))
+    head_kernels.softmax(halves, np.array([0]))
     assert (halves == 0).all()
 
 
