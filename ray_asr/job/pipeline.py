@@ -57,6 +57,7 @@ from ray_asr.job.graph import (
 )
 from ray_asr.job.hotword_list import with_hotwords
 from ray_asr.job.interrupts import afterwards
+from ray_asr.job.lean_ray import SYSTEM_CONFIG, fewer_processes
 from ray_asr.job.local_ray import on_loopback, private_place
 from ray_asr.job.parts import PartWriter, Tally
 from ray_asr.job.progress import Progress
@@ -99,11 +100,16 @@ def connect(address: str | None = None, config: Config | None = None, **local: A
         asked = config.job.num_actors * max(config.engine.ncpu, 1) if config else 0
         quiet |= {"num_cpus": max(cores, asked) + 1, "include_dashboard": False, **local}
         quiet["_temp_dir"] = local.get("_temp_dir") or private_place()
+        quiet["_system_config"] = SYSTEM_CONFIG | local.get("_system_config", {})
     else:
         check_address(address)
     try:
-        where = on_loopback() if address == "local" else contextlib.nullcontext()
-        with afterwards(), where, quiet_start():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(afterwards())
+            if address == "local":
+                stack.enter_context(on_loopback())
+                stack.enter_context(fewer_processes())
+            stack.enter_context(quiet_start())
             ray.init(address=address, **quiet)
     except ConnectionError as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
