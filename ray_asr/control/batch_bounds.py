@@ -1,6 +1,7 @@
-"""How large a batch is at the start, and how far it may change while the job runs.
+"""How large a batch is at the start, how far it may change, and how many are handed over at once.
 
-Owns the choice among configuration, baseline and memory. Must not know Ray or actors' numbers.
+Owns the choice among configuration, baseline and memory, and how long a chunk is. Must not know Ray
+or actors' numbers.
 """
 
 from __future__ import annotations
@@ -9,9 +10,21 @@ from ray_asr.control.case import Case
 from ray_asr.control.measured import Footprint
 from ray_asr.errors import PlanError
 
-# A CPU is as fast with 30 padded seconds as with more (docs/performance.md); the double is as much
-# as a chunk of rows holds.
+# A CPU is as fast with 30 padded seconds as with more (docs/performance.md); the double fits
+# every chunk of rows in the middle of a job.
 _MOST_GROWTH = {"cpu": 2.0, "cuda": 4.0}
+# Handing a chunk over costs the same whatever it holds; a long one keeps others waiting.
+_CHUNK_S = 120.0
+_LEAST_IN_A_CHUNK, _MOST_IN_A_CHUNK = 2, 4
+
+
+def batches_in_a_chunk(batch_s: float) -> int:
+    """How many batches an actor is given at once: about two minutes of audio, two at least.
+
+    Args:
+        batch_s: padded seconds of a batch.
+    """
+    return max(_LEAST_IN_A_CHUNK, min(_MOST_IN_A_CHUNK, int(_CHUNK_S / batch_s)))
 
 
 def batch_at_start(case: Case) -> float:

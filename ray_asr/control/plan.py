@@ -20,7 +20,7 @@ from ray_asr.control.actor_counts import (
     count_beside,
     count_recognizers,
 )
-from ray_asr.control.batch_bounds import batch_at_start, batch_bounds
+from ray_asr.control.batch_bounds import batch_at_start, batch_bounds, batches_in_a_chunk
 from ray_asr.control.capacity import ClusterResources, Node, even_share, kept_cores
 from ray_asr.control.case import Case
 from ray_asr.control.measured import Baseline, BaselineEntry, Footprint
@@ -32,9 +32,9 @@ __all__ = [
     "even_share", "make_plan", "memory_decides",
 ]  # fmt: skip
 
-# Two chunks of rows that an actor has and two that wait for it, two batches of audio in each;
-# a reading task sorts rows over 960 s of audio. A second of decoded audio is 64,000 bytes.
-_BATCHES_ON_THE_WAY, _SORTED_S = 8, 960.0
+# Two chunks of rows that an actor has and two that wait for it; a reading task sorts rows over
+# 960 s of audio. A second of decoded audio is 64,000 bytes.
+_CHUNKS_ON_THE_WAY, _SORTED_S = 4, 960.0
 _GB_PER_AUDIO_S = 64_000 / 2**30
 _PLENTY_GB = 1e6
 
@@ -182,7 +182,7 @@ def make_plan(
         most_batch_s=most_s,
         precision=_precision(case),
         reserve_cores=_reserve(case),
-        object_store_gb=_object_store_gb(case, recognize.most, most_s),
+        object_store_gb=_object_store_gb(case, recognize.most, batch_s),
         pin_cores=_pin_cores(case, recognize.most <= fit),
         autoscale=config.control.autoscale,
         load_s=_load_s(case),
@@ -287,11 +287,12 @@ def _cores(case: Case) -> float:
 
 def _object_store_gb(case: Case, actors: int, batch_s: float) -> float:
     readers = max(1, min(actors, case.cluster.cpu_slots // 4))
-    audio_s = actors * _BATCHES_ON_THE_WAY * batch_s + readers * _SORTED_S
+    batches = _CHUNKS_ON_THE_WAY * batches_in_a_chunk(batch_s)
+    audio_s = actors * batches * batch_s + readers * _SORTED_S
     wanted_gb, store_gb = audio_s * _GB_PER_AUDIO_S, case.cluster.object_store_gb
     case.reasons["object_store_gb"] = (
-        f"decoded audio: {_BATCHES_ON_THE_WAY} batches for each actor, {_SORTED_S:g} s for each of "
-        f"{readers} reading task(s)"
+        f"decoded audio: {batches} batches for each actor, {_SORTED_S:g} s for each of {readers} "
+        "reading task(s)"
     )
     if 0 < store_gb < wanted_gb:
         case.warnings.append(

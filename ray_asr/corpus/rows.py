@@ -1,8 +1,8 @@
-"""Rows of the input → decoded rows, in chunks of a bounded number of seconds.
+"""Rows of the input → decoded rows, in runs of a bounded number of seconds.
 
 Owns the columns that travel between reading and recognizing, and how a bad row is marked on the
-way. Must not know models or Ray. A row that cannot be decoded keeps its place and carries its
-error; nothing is dropped.
+way. Must not know models, Ray, or what becomes of runs. A row that cannot be decoded keeps its
+place and carries its error; nothing is dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ray_asr.corpus.row_files import read_row_file
 from ray_asr.corpus.units import Unit
 from ray_asr.corpus.watch import Begun, Unwatched
 from ray_asr.errors import DataError, ErrorCode, RowError
-from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA
+from ray_asr.schema import SAMPLE_RATE_HZ, TRANSCRIPT_SCHEMA, Waveform
 
 ID = "utterance_id"
 # Float32 samples at 16 kHz as bytes; null where the row has failed or is long.
@@ -102,15 +102,15 @@ def _bytes_and_path(value: Any) -> tuple[Any, str]:
 class _Cell:
     """One row's audio on its way: decoded, or encoded and long, or failed."""
 
-    waveform: bytes | None = None
-    encoded: Any = None
+    waveform: Waveform | None = None
+    encoded: bytes | None = None
     name: str = ""
     code: str = ""
     message: str = ""
 
     @property
     def seconds(self) -> float:
-        return len(self.waveform) / 4 / SAMPLE_RATE_HZ if self.waveform else 0.0
+        return 0.0 if self.waveform is None else len(self.waveform) / SAMPLE_RATE_HZ
 
 
 def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> _Cell:
@@ -125,8 +125,17 @@ def _decode_cell(value: Any, path_hint: str, config: InputConfig) -> _Cell:
     pieces = decode_pieces(data, LONG_S, path_hint=name, max_duration_s=config.max_duration_s)
     first = next(pieces)
     if len(first) < LONG_S * SAMPLE_RATE_HZ:
-        return _Cell(waveform=first.tobytes())
+        return _Cell(waveform=first)
     return _Cell(encoded=memoryview(data).tobytes(), name=name)
+
+
+def _uncopied(data: Waveform | bytes | None) -> pa.Array:
+    """One row's bytes where they are: they are copied once, into their place in a chunk."""
+    if data is None:
+        return pa.nulls(1, pa.large_binary())
+    values = pa.py_buffer(data)
+    offsets = pa.py_buffer(np.array([0, values.size], np.int64))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, values])
 
 
 def passed_through_names(names: Sequence[str], config: InputConfig) -> dict[str, str]:
@@ -210,8 +219,8 @@ def decode_rows(
     def run(stop: int) -> pa.Table:
         columns = {
             ID: pc.fill_null(ids.slice(start, stop - start), ""),
-            WAVEFORM: pa.array([cell.waveform for cell in cells], pa.large_binary()),
-            ENCODED: pa.array([cell.encoded for cell in cells], pa.large_binary()),
+            WAVEFORM: pa.chunked_array([_uncopied(cell.waveform) for cell in cells]),
+            ENCODED: pa.chunked_array([_uncopied(cell.encoded) for cell in cells]),
             ENCODED_NAME: pa.array([cell.name for cell in cells], pa.string()),
             ERROR_CODE: pa.array([cell.code for cell in cells], pa.string()),
             ERROR_MESSAGE: pa.array([cell.message for cell in cells], pa.string()),
@@ -256,122 +265,6 @@ def decode_rows(
             begun.end()
     if cells:
         yield run(batch.num_rows), seconds
-
-
-def in_chunks(
-    runs: Iterable[tuple[pa.Table, float]],
-    chunk_s: float,
-    *,
-    sort_window: int = 1,
-    batches: int = 1,
-) -> Iterator[pa.Table]:
-    """Join runs of rows up to `chunk_s` seconds and fold them; a longer one stands alone.
-
-    Rows of another schema (a unit of another file) begin a new chunk.
-
-    Args:
-        runs: rows and their seconds.
-        chunk_s: seconds of a chunk; padded ones (count x longest) where rows are sorted.
-        sort_window: how many chunks' rows are sorted by length before they are cut into chunks, so
-            that those of like length share one; 1 leaves all rows in order. The first are fewer,
-            since somebody may wait for them.
-        batches: how many batches of the model a sorted chunk holds, filled one after the other.
-            What is sorted last ends in chunks of one batch and then of half a one, so that those
-            who share the work end at the same time.
-    """
-    pending: list[pa.Table] = []
-    seconds, window = 0.0, min(_FIRST_WINDOW, sort_window)
-    for run, run_s in runs:
-        if pending and (seconds + run_s > window * chunk_s or run.schema != pending[0].schema):
-            yield from _folded(pending, chunk_s, sort_window, batches, is_last=False)
-            pending, seconds, window = [], 0.0, min(2 * window, sort_window)
-        pending.append(run)
-        seconds += run_s
-    if pending:
-        yield from _folded(pending, chunk_s, sort_window, batches, is_last=True)
-
-
-_FIRST_WINDOW = 2  # chunks
-# At the end, what is left is at least so many chunks, until they are as small as they may be.
-_CHUNKS_LEFT = 4
-
-
-def _folded(
-    runs: list[pa.Table], chunk_s: float, sort_window: int, batches: int, *, is_last: bool
-) -> Iterator[pa.Table]:
-    rows = pa.concat_tables(runs)
-    if sort_window == 1:
-        yield fold(rows)
-        return
-    # A long row is not decoded yet: it comes first, and alone.
-    whole_s = pc.fill_null(
-        pc.call_function("binary_length", [rows[WAVEFORM]]).cast(pa.float64()), 0.0
-    ).to_numpy()
-    whole_s = whole_s / 4 / SAMPLE_RATE_HZ
-    is_long = rows[ENCODED].is_valid().to_numpy()
-    whole_s[is_long] = chunk_s
-    order = np.argsort(-whole_s, kind="stable")
-    start = 0
-    for end in _chunk_ends(whole_s[order].tolist(), chunk_s / batches, batches, is_last):
-        yield fold(rows.take(order[start:end]))
-        start = end
-
-
-def _chunk_ends(
-    durations_s: Sequence[float], batch_s: float, batches: int, is_last: bool
-) -> Iterator[int]:
-    """Behind which positions of falling `durations_s` a chunk ends."""
-    left_s = sum(durations_s)
-    full, count, longest_s = batches, 0, 0.0  # batches of this chunk, and the one being filled
-    for position, duration_s in enumerate(durations_s):
-        if not count or longest_s * (count + 1) > batch_s:
-            full, count, longest_s = full + 1, 0, duration_s
-            if full > batches:
-                if position:
-                    yield position
-                full = 1
-                if is_last and left_s < _CHUNKS_LEFT * batches * batch_s:
-                    batches = 1
-                if is_last and left_s < _CHUNKS_LEFT * batch_s:
-                    batch_s, is_last = batch_s / 2, False
-        count += 1
-        left_s -= duration_s
-    yield len(durations_s)
-
-
-def fold(rows: pa.Table) -> pa.Table:
-    """A chunk as one row of lists: Ray schedules rows, and a chunk is what is scheduled."""
-    count = rows.num_rows
-    offsets = pa.array([0, count], pa.int64())
-    return pa.table(
-        {
-            name: pa.LargeListArray.from_arrays(offsets, _whole(column))
-            for name, column in zip(rows.column_names, rows.columns, strict=True)
-        }
-    )
-
-
-def unfold(chunk: pa.Table) -> pa.Table:
-    """The rows of a folded chunk (or of several).
-
-    Where Ray put chunks of several files into one block, a column that one of them does not have is
-    null there: no list of as many nulls as it has rows. It has none of it.
-    """
-    if chunk.num_rows > 1 and any(column.null_count for column in chunk.columns):
-        each = [unfold(chunk.slice(number, 1)) for number in range(chunk.num_rows)]
-        return pa.concat_tables(each, promote_options="default")
-    return pa.table(
-        {
-            name: _whole(column).flatten()
-            for name, column in zip(chunk.column_names, chunk.columns, strict=True)
-            if not column.null_count
-        }
-    )
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
 
 
 def numbered(

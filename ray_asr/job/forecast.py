@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ray_asr.config import Config, with_settings
 from ray_asr.control.baseline import Baseline, Entry, load_baseline
+from ray_asr.control.batch_bounds import batches_in_a_chunk
 from ray_asr.control.prediction import (
     Bounds,
     PaperCluster,
@@ -28,7 +29,6 @@ from ray_asr.corpus.length import estimate_length
 from ray_asr.corpus.storage import open_filesystem
 from ray_asr.corpus.units import input_units
 from ray_asr.errors import ConfigError, DataError
-from ray_asr.job.graph import BATCHES_IN_A_CHUNK
 from ray_asr.redaction import redacted
 from ray_asr.yaml_text import parse_yaml
 
@@ -111,7 +111,7 @@ def _audio_s(source: str, config: Config) -> float:
 
 
 def _chunk_s(setting: Entry) -> float:
-    return BATCHES_IN_A_CHUNK * setting.batch_size_s
+    return batches_in_a_chunk(setting.batch_size_s) * setting.batch_size_s
 
 
 def _cluster(options: ForecastOptions, baseline: Baseline, actors_each: int) -> PaperCluster:

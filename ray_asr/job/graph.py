@@ -19,9 +19,11 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray_asr.config import Config, EngineConfig, InputConfig, fingerprint
 from ray_asr.control.announcing import Announcing, reading
 from ray_asr.control.attempts import Attempts, MemoryStore
+from ray_asr.control.batch_bounds import batches_in_a_chunk
 from ray_asr.control.ledger import RayStore
 from ray_asr.control.plan import Actors, Plan
-from ray_asr.corpus.rows import in_chunks, numbered, read_unit
+from ray_asr.corpus.chunks import in_chunks
+from ray_asr.corpus.rows import numbered, read_unit
 from ray_asr.corpus.units import Unit, check_columns
 from ray_asr.engine.cores import pin_process
 from ray_asr.engine.funasr_engine import FunASREngine
@@ -38,8 +40,9 @@ from ray_asr.job.worker import TranscribeWorker
 from ray_asr.memory import give_back_memory
 from ray_asr.schema import Provenance
 
-# A worker call holds this many model batches: few, so that all actors end at the same time.
-BATCHES_IN_A_CHUNK = 2
+# A run of decoded rows holds as many batches: the first chunks wait for two runs, and where a run
+# ends its process, all its rows are done again.
+_BATCHES_IN_A_RUN = 2
 # Over so much audio rows are sorted by length before they are cut into chunks, so that little is
 # padded; one reading task holds it decoded (60 MB).
 _SORTED_S = 960.0
@@ -76,7 +79,7 @@ def chunks_of_bundles(
         _read_bundles,
         config=config.input,
         source=source,
-        chunk_s=_chunk_s(plan),
+        batch_s=plan.batch_size_s,
         announce=announce,
         isolation=_isolation(config, announce),
     )
@@ -106,7 +109,7 @@ def chunks_of_rows(dataset: Dataset, config: Config, plan: Plan, announce: str =
 
 
 def _chunk_s(plan: Plan) -> float:
-    return BATCHES_IN_A_CHUNK * plan.batch_size_s
+    return batches_in_a_chunk(plan.batch_size_s) * plan.batch_size_s
 
 
 def _isolation(config: Config, announce: str) -> Isolation:
@@ -120,13 +123,13 @@ def _read_bundles(
     items: pa.Table,
     config: InputConfig,
     source: pafs.FileSystem,
-    chunk_s: float,
+    batch_s: float,
     announce: str,
     isolation: Isolation,
 ) -> Iterator[Any]:
     """The read and decode task: the units of one bundle as chunks of decoded rows."""
     with reading(announce):
-        yield from _chunks_of(items, config, source, chunk_s, isolation)
+        yield from _chunks_of(items, config, source, batch_s, isolation)
     give_back_memory()  # the process reads the next bundle
 
 
@@ -134,9 +137,10 @@ def _chunks_of(
     items: pa.Table,
     config: InputConfig,
     source: pafs.FileSystem,
-    chunk_s: float,
+    batch_s: float,
     isolation: Isolation,
 ) -> Iterator[pa.Table]:
+    run_s = _BATCHES_IN_A_RUN * batch_s
     for text in items["bundle"].to_pylist():
 
         def runs(text: str = text) -> Iterator[tuple[pa.Table, float]]:
@@ -146,15 +150,10 @@ def _chunks_of(
                 fields["chosen"] = tuple(fields["chosen"])
                 unit = Unit(**fields)
                 batches = read_unit(source, unit)
-                of_unit = decoded(batches, unit.path, config, chunk_s, isolation)
+                of_unit = decoded(batches, unit.path, config, run_s, isolation)
                 yield from numbered(of_unit, number, unit.chosen)
 
-        yield from in_chunks(
-            runs(),
-            chunk_s,
-            sort_window=max(1, int(_SORTED_S / chunk_s)),
-            batches=BATCHES_IN_A_CHUNK,
-        )
+        yield from in_chunks(runs(), batch_s, batches_in_a_chunk(batch_s), sorted_s=_SORTED_S)
 
 
 def _decode_block(

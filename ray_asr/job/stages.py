@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from ray_asr.corpus import rows as columns
+from ray_asr.corpus.chunks import fold, unfold
 from ray_asr.engine.protocol import Engine
 from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.chunk_work import of_column
@@ -48,7 +48,7 @@ class _Stage:
         """What `step` gives for the rows of `chunk`, all at once or one at a time."""
         if self._load_error is not None:
             raise self._load_error
-        return self._isolation.chunk(columns.unfold(chunk), step)
+        return self._isolation.chunk(unfold(chunk), step)
 
 
 class DetectStage(_Stage):
@@ -56,7 +56,7 @@ class DetectStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded decoded rows in; the same with the spans of their speech out."""
-        yield columns.fold(self._each(chunk, self._detected))
+        yield fold(self._each(chunk, self._detected))
 
     def _detected(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
@@ -71,7 +71,7 @@ class RecognizeStage(_Stage):
         """Folded rows with spans in; the same with what was recognized out."""
         work = self._steps.work
         rows = work.timed(lambda: self._each(chunk, self._recognized))
-        yield columns.fold(work.in_column(rows))
+        yield fold(work.in_column(rows))
 
     def _recognized(self, brought: pa.Table) -> pa.Table:
         rows = from_table(brought)
@@ -112,7 +112,7 @@ class PunctuateStage(_Stage):
 
     def __call__(self, chunk: pa.Table) -> Iterator[pa.Table]:
         """Folded recognized rows in; transcripts out, in order, with what the rows brought."""
-        work = of_column(columns.unfold(chunk))
+        work = of_column(unfold(chunk))
         yield work.in_metadata(self._each(chunk, self._punctuated))
 
     def _punctuated(self, brought: pa.Table) -> pa.Table:

@@ -53,8 +53,8 @@ PlanOf = Callable[[Config], Plan]
 # Nothing is recognized before every actor has loaded its models: then the clock starts.
 _MOST_LOADING_S = 1800
 _RUNGS = 2
-# A chunk of rows is two batches: with fewer than two chunks for each actor a sample tells more of
-# who got the last one than of the setting.
+# The first chunks of a sample are of one batch, and its last ones smaller: with fewer than four for
+# each actor it tells more of who got the last one than of the setting.
 _BATCHES_AN_ACTOR = 4
 _GPU_MINUTES = 20.0  # of audio a GPU takes as long as a CPU takes for one
 

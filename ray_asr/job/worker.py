@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
-from ray_asr.corpus import rows as columns
+from ray_asr.corpus.chunks import unfold
 from ray_asr.engine.protocol import Engine
 from ray_asr.errors import BatchTooLargeError, EngineFatalError, ErrorCode, RayAsrError, RowError
 from ray_asr.job.batch_size import BatchBounds, BatchSize
@@ -326,7 +326,7 @@ class TranscribeWorker:
         """Folded rows in; the same rows as transcripts out, in order, with what they brought."""
         if self._load_error is not None:
             raise self._load_error
-        rows, work = columns.unfold(chunk), self._steps.work
+        rows, work = unfold(chunk), self._steps.work
         table = work.timed(lambda: self._isolation.chunk(rows, self._transcribed))
         yield work.in_metadata(table)
 

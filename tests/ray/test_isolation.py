@@ -164,7 +164,7 @@ def _decode_or_die(value: Any, hint: str, config: InputConfig) -> Any:
 def _bad_decoder() -> Iterator[None]:
     """A decoder that some bytes crash, and small windows of chunks, in the process of a task."""
     before = graph._SORTED_S
-    columns._decode_cell, graph._SORTED_S = _decode_or_die, 4.0
+    columns._decode_cell, graph._SORTED_S = _decode_or_die, 8.0
     try:
         yield
     finally:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ray_asr.corpus.rows import fold
+from ray_asr.corpus.chunks import fold
 from ray_asr.job.chunk_work import WORK, ChunkSums, Work, of_column, of_metadata, without
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ray_asr.corpus.chunks import fold, in_chunks, unfold
 from ray_asr.corpus.rows import (
     ENCODED,
     ROW,
@@ -18,10 +19,7 @@ from ray_asr.corpus.rows import (
     UNIT,
     WAVEFORM,
     decode_rows,
-    fold,
-    in_chunks,
     numbered,
-    unfold,
 )
 from ray_asr.job.batching import group_by_padded_seconds
 from ray_asr.schema import SAMPLE_RATE_HZ
@@ -121,21 +119,26 @@ def rows_of(tenths: list[int]) -> list[tuple[pa.Table, float]]:
     return [(rows.slice(i, 1), n / 10) for i, n in enumerate(tenths)]
 
 
+def notes_of(chunks: Iterable[pa.Table]) -> list[list[int]]:
+    return [unfold(chunk)["note"].to_pylist() for chunk in chunks]
+
+
 @settings(max_examples=100, deadline=None, database=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 3))
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 4))
 def test_sorted_chunks_hold_every_row_once_and_stay_within_their_batches(
-    tenths: list[int], sort_window: int, batches: int
+    tenths: list[int], sorted_chunks: int, batches: int
 ) -> None:
-    found = in_chunks(rows_of(tenths), 5.0 * batches, sort_window=sort_window, batches=batches)
-    chunks = [unfold(chunk)["note"].to_pylist() for chunk in found]
+    sorted_s = sorted_chunks * batches * 5.0
+    chunks = notes_of(in_chunks(rows_of(tenths), 5.0, batches, sorted_s=sorted_s))
+    assert chunks == notes_of(in_chunks(rows_of(tenths), 5.0, batches, sorted_s=sorted_s))
     assert all(chunks)
     notes = [note for chunk in chunks for note in chunk]
     assert sorted(notes) == list(range(len(tenths)))
-    if sort_window == 1:
+    if sorted_chunks == 1:
         assert notes == list(range(len(tenths)))
     for chunk in chunks:
         mine = [tenths[note] for note in chunk]
-        if sort_window == 1:
+        if sorted_chunks == 1:
             assert sum(mine) <= 50 * batches or len(mine) == 1
         else:
             assert mine == sorted(mine, reverse=True)
@@ -151,16 +154,60 @@ def test_the_first_chunk_is_there_before_much_was_read() -> None:
             read.append(1)
             yield row, seconds
 
-    next(in_chunks(counted(), 20.0, sort_window=16, batches=2))
-    assert len(read) <= 41  # two chunks and the row that is one too many
-    more = in_chunks(counted(), 20.0, sort_window=16, batches=2)
+    next(in_chunks(counted(), 10.0, 4, sorted_s=320.0))
+    assert len(read) <= 41  # four batches and the row that is one too many
+    more = in_chunks(counted(), 10.0, 4, sorted_s=320.0)
     assert sum(unfold(chunk).num_rows for chunk in more) == 1000
 
 
-def test_the_last_chunks_are_small_so_that_all_who_work_end_together() -> None:
-    chunks = list(in_chunks(rows_of([10] * 200), 20.0, sort_window=8, batches=2))
-    sizes = [unfold(chunk).num_rows for chunk in chunks]
-    assert sizes == [20] * 7 + [10] * 3 + [5] * 6
+def test_chunks_grow_at_the_start_and_end_small_so_that_all_who_work_end_together() -> None:
+    sizes = [
+        len(chunk) for chunk in notes_of(in_chunks(rows_of([10] * 1000), 10.0, 4, sorted_s=320))
+    ]
+    windows = [[10] * 4, [20] * 4, [40] * 4, [40] * 8, [40] * 8, [20, 10, 10, 10, 5, 5, 5, 5, 5, 5]]
+    assert sizes == [size for window in windows for size in window]
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.lists(st.integers(1, 40), min_size=3, max_size=120), st.integers(1, 4))
+def test_at_the_end_no_chunk_holds_more_than_a_quarter_of_what_is_left(
+    tenths: list[int], batches: int
+) -> None:
+    single = rows_of(tenths)
+    rest = pa.concat_tables([row for row, _ in single[2:]])
+    # A window each: the third is the last, and its chunks might be as large as any.
+    runs = [(single[0][0], 1e9), (single[1][0], 1e9), (rest, 1e9)]
+    chunks = notes_of(in_chunks(runs, 5.0, batches, sorted_s=100.0))[2:]
+    left = sum(tenths[2:])
+    for chunk in chunks:
+        mine = [tenths[note] for note in chunk]
+        is_smallest = len(mine) == 1 or mine[0] * len(mine) <= 25
+        assert 4 * sum(mine) <= left or is_smallest
+        left -= sum(mine)
+
+
+def test_few_rows_are_cut_small_too() -> None:
+    assert notes_of(in_chunks(rows_of([10]), 10.0, 4, sorted_s=320.0)) == [[0]]
+    few = notes_of(in_chunks(rows_of([10] * 12), 10.0, 4, sorted_s=320.0))
+    assert [len(chunk) for chunk in few] == [5, 5, 2]
+
+
+def test_long_rows_come_first_each_in_a_chunk_of_its_own_and_failed_ones_keep_their_nulls() -> None:
+    runs = rows_of([10, 0, 20, 0, 0])
+    rows = pa.concat_tables([run for run, _ in runs])
+    rows = rows.set_column(
+        rows.schema.get_field_index(WAVEFORM), WAVEFORM,
+        pa.array([bytes(64_000), None, bytes(128_000), None, None], pa.large_binary()),
+    ).set_column(
+        rows.schema.get_field_index(ENCODED), ENCODED,
+        pa.array([None, b"long", None, None, b"longer"], pa.large_binary()),
+    )  # fmt: skip
+    for name, column in many_types(5).items():
+        rows = rows.append_column(name, column)
+    chunks = [unfold(c) for c in in_chunks([(rows, 3.0)], 10.0, 4, sorted_s=320.0)]
+    assert [chunk["note"].to_pylist() for chunk in chunks] == [[1], [4], [2, 0], [3]]
+    for chunk in chunks:
+        assert chunk.equals(rows.take(chunk["note"]))
 
 
 def test_chunks_of_files_with_other_columns_share_a_block() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ray_asr.config import InputConfig
 from ray_asr.corpus import rows as columns
-from ray_asr.corpus.rows import ERROR_CODE, decode_rows, in_chunks, unfold
+from ray_asr.corpus.chunks import in_chunks, unfold
+from ray_asr.corpus.rows import ERROR_CODE, decode_rows
 from ray_asr.errors import DataError
 from ray_asr.job.decoding import decoded
 from ray_asr.job.isolation import DEATHS_ALONE, Isolation
@@ -63,7 +64,7 @@ KINDS = st.lists(st.sampled_from(["ok", "ok", "ok", "no audio", "KILL", "HANG"])
 @PROPERTY
 @given(KINDS, st.integers(1, 9), st.sampled_from([0.1, 0.3, 60.0]), st.sampled_from([1, 3]))
 def test_reading_gives_every_row_once_whatever_decoders_do(
-    kinds: list[str], batch_rows: int, chunk_s: float, sort_window: int
+    kinds: list[str], batch_rows: int, chunk_s: float, sorted_chunks: int
 ) -> None:
     good = [wav_of(0.05 + 0.01 * (n % 4)) for n in range(len(kinds))]
     audio = [
@@ -78,7 +79,7 @@ def test_reading_gives_every_row_once_whatever_decoders_do(
 
     def attempt() -> Iterator[pa.Table]:
         runs = decoded(iter(batches), "here", InputConfig(), chunk_s, store.isolation(NEVER_S))
-        yield from in_chunks(runs, chunk_s, sort_window=sort_window)
+        yield from in_chunks(runs, chunk_s, sorted_s=sorted_chunks * chunk_s)
 
     with pytest.MonkeyPatch.context() as patch:
         deadly_decoding(patch, store)

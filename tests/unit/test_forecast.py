@@ -76,7 +76,7 @@ def test_the_job_of_a_run_on_other_nodes_is_held_against_nothing(
 def test_audio_hours_alone_are_a_job(config: Config) -> None:
     found = forecast(None, config, ForecastOptions(audio_hours=10.0, nodes=2))
     assert sum(found.workload.chunks_s) == pytest.approx(36_000)
-    assert found.workload.chunks_s[0] == 60.0  # two batches
+    assert found.workload.chunks_s[0] == 120.0  # four batches
     bound = with_settings(config, {"max_actors": 1})
     assert (
         forecast(None, bound, ForecastOptions(audio_hours=10.0)).expected.makespan_s

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_asr.control.attempts import Attempts, MemoryStore
-from ray_asr.corpus.rows import ROW, UNIT, fold
+from ray_asr.corpus.chunks import fold
+from ray_asr.corpus.rows import ROW, UNIT
 from ray_asr.errors import EngineFatalError, RayAsrError
 from ray_asr.job.isolation import DEATHS_ALONE, TIMEOUTS_ALONE, Isolation
 from ray_asr.job.long_recording import Limits

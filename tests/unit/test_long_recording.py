@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from ray_asr.config import InputConfig
-from ray_asr.corpus.rows import ENCODED, LONG_S, WAVEFORM, decode_rows, fold, in_chunks, unfold
+from ray_asr.corpus.chunks import fold, in_chunks, unfold
+from ray_asr.corpus.rows import ENCODED, LONG_S, WAVEFORM, decode_rows
 from ray_asr.errors import ErrorCode
 from ray_asr.job import long_recording
 from ray_asr.job.long_recording import Limits

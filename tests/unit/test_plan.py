@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_asr.config import Config, with_settings
+from ray_asr.control.batch_bounds import batches_in_a_chunk
 from ray_asr.control.plan import (
     Actors,
     ClusterResources,
@@ -325,6 +326,21 @@ def test_an_object_store_that_is_too_small_is_said() -> None:
     plan = plan_for(cluster(machine(64, 512.0), store_gb=100.0), Measured())
     assert 0 < plan.object_store_gb < 100.0
     assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("batch_s", "batches"), [(1, 4), (15, 4), (30, 4), (40, 3), (45, 2), (60, 2), (300, 2)]
+)
+def test_a_chunk_is_about_two_minutes_and_at_least_two_batches(
+    batch_s: float, batches: int
+) -> None:
+    assert batches_in_a_chunk(batch_s) == batches
+    settings = {"num_actors": 2, "ncpu": 1, "autoscale": False, "max_single_segment_time": 1000}
+    plan = plan_for(machine(8), batch_size_s=batch_s, **settings)
+    reason = f"{4 * batches} batches for each actor, 960 s for each of 2 reading task(s)"
+    assert reason in plan.reasons["object_store_gb"]
+    audio_s = plan.recognize.most * 4 * batches * batch_s + 2 * 960
+    assert plan.object_store_gb == pytest.approx(audio_s * 64_000 / 2**30)
 
 
 def test_cores_are_pinned_where_each_actor_can_have_its_own() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from ray_asr.config import InputConfig
+from ray_asr.corpus.chunks import in_chunks, unfold
 from ray_asr.corpus.rows import (
     ERROR_CODE,
     ERROR_MESSAGE,
@@ -19,10 +20,8 @@ from ray_asr.corpus.rows import (
     UNIT,
     WAVEFORM,
     decode_rows,
-    in_chunks,
     numbered,
     read_unit,
-    unfold,
 )
 from ray_asr.corpus.units import list_units
 from ray_asr.errors import DataError, ErrorCode

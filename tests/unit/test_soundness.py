@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ray_asr.corpus.rows import fold
+from ray_asr.corpus.chunks import fold
 from ray_asr.errors import RowError
 from ray_asr.job import segments
 from ray_asr.job.long_recording import Limits

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ray_asr.corpus.rows import ROW, UNIT, WAVEFORM, fold, unfold
+from ray_asr.corpus.chunks import fold, unfold
+from ray_asr.corpus.rows import ROW, UNIT, WAVEFORM
 from ray_asr.errors import ConfigError, ErrorCode, RowError
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ray_asr.corpus.rows import fold
+from ray_asr.corpus.chunks import fold
 from ray_asr.errors import ErrorCode, RowError
 from ray_asr.job.batch_size import BatchBounds
 from ray_asr.job.worker import TranscribeWorker

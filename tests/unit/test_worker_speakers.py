@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ray_asr.corpus.rows import fold
+from ray_asr.corpus.chunks import fold
 from ray_asr.job.long_recording import Limits
 from ray_asr.job.stages import DetectStage, PunctuateStage, RecognizeStage
 from ray_asr.job.worker import TranscribeWorker

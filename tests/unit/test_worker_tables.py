@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ray_asr.corpus.rows import ROW, UNIT, fold, unfold
+from ray_asr.corpus.chunks import fold, unfold
+from ray_asr.corpus.rows import ROW, UNIT
 from ray_asr.errors import ErrorCode, RowError
 from ray_asr.schema import TRANSCRIPT_SCHEMA
 from tests.fakes import (

@@ -1,0 +1,162 @@
+"""Runs of decoded rows → chunks: what an actor is given at once, folded to one row of lists.
+
+Owns the order of rows, where they are cut into chunks, and how a chunk is folded. Must not know how
+rows are decoded, models or Ray. Chunks hang on the rows alone: a task that is done again gives the
+same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_asr.corpus.rows import ENCODED, WAVEFORM
+from ray_asr.schema import SAMPLE_RATE_HZ
+
+_FIRST_WINDOW = 4  # batches
+# Of what is left at the end a chunk holds one part in so many, until it is as small as it may be.
+_CHUNKS_LEFT = 4
+_FLOAT32_BYTES = 4
+
+
+def in_chunks(
+    runs: Iterable[tuple[pa.Table, float]],
+    batch_s: float,
+    batches: int = 1,
+    *,
+    sorted_s: float = 0.0,
+) -> Iterator[pa.Table]:
+    """Join runs of rows to chunks, and fold them.
+
+    Rows of another schema (a unit of another file) begin a new chunk.
+
+    Args:
+        runs: rows and their seconds.
+        batch_s: seconds of a batch of the model; padded ones (count x longest) where rows are
+            sorted.
+        batches: how many a chunk holds; sorted rows fill one after the other. The first chunks hold
+            one and two, since actors wait for them. What is sorted last ends in chunks of ever
+            fewer, and then of half a one, so that those who share the work end at the same time.
+        sorted_s: over so many seconds rows are sorted by length before they are cut into chunks, so
+            that those of like length share one; over fewer at the start. Where it is less than two
+            chunks, rows stay in order, and a run that is longer than a chunk is one.
+    """
+    chunk_s = batches * batch_s
+    if sorted_s < 2 * chunk_s:
+        for rows, _ in _windows(runs, chunk_s, chunk_s):
+            yield fold(rows)
+        return
+    most = 1
+    for rows, is_last in _windows(runs, min(_FIRST_WINDOW * batch_s, sorted_s), sorted_s):
+        yield from _sorted_chunks(rows, batch_s, most, is_last)
+        most = min(2 * most, batches)
+
+
+def _windows(
+    runs: Iterable[tuple[pa.Table, float]], first_s: float, most_s: float
+) -> Iterator[tuple[pa.Table, bool]]:
+    """Runs of one schema, up to `first_s` together, then to twice as much; whether it is the last.
+
+    One run at least, however long it is.
+    """
+    pending: list[pa.Table] = []
+    seconds, window_s = 0.0, first_s
+    for run, run_s in runs:
+        if pending and (seconds + run_s > window_s or run.schema != pending[0].schema):
+            yield pa.concat_tables(pending), False
+            pending, seconds, window_s = [], 0.0, min(2 * window_s, most_s)
+        pending.append(run)
+        seconds += run_s
+    if pending:
+        yield pa.concat_tables(pending), True
+
+
+def _sorted_chunks(
+    rows: pa.Table, batch_s: float, batches: int, is_last: bool
+) -> Iterator[pa.Table]:
+    """Rows by falling length, folded; a long one, which is not decoded yet, first and alone."""
+    sizes = pc.fill_null(pc.call_function("binary_length", [rows[WAVEFORM]]), 0).to_numpy()
+    durations_s = sizes / _FLOAT32_BYTES / SAMPLE_RATE_HZ
+    is_long = rows[ENCODED].is_valid().to_numpy()
+    durations_s[is_long] = np.inf
+    order = np.argsort(-durations_s, kind="stable")
+    long = int(is_long.sum())
+    ends = _chunk_ends(durations_s[order[long:]].tolist(), batch_s, batches, is_last)
+    # Audio is gathered from where it was decoded, and so copied once; all else is small.
+    audio = {name: _each(rows[name]) for name in (WAVEFORM, ENCODED)}
+    beside = rows.drop_columns(list(audio)).combine_chunks()
+    edges = [*range(long + 1), *(long + end for end in ends)]
+    for start, end in itertools.pairwise(edges):
+        chosen = order[start:end]
+        columns = dict(zip(beside.column_names, beside.take(chosen).columns, strict=True))
+        for name, values in audio.items():
+            columns[name] = pa.chunked_array([values[number] for number in chosen])
+        yield fold(pa.table({name: columns[name] for name in rows.column_names}))
+
+
+def _chunk_ends(
+    durations_s: Sequence[float], batch_s: float, batches: int, is_last: bool
+) -> Iterator[int]:
+    """Behind which positions of falling `durations_s` a chunk ends."""
+    left_s = sum(durations_s)
+    full, count, longest_s = batches, 0, 0.0  # batches of this chunk, and the one being filled
+    for position, duration_s in enumerate(durations_s):
+        if not count or longest_s * (count + 1) > batch_s:
+            full, count, longest_s = full + 1, 0, duration_s
+            if full > batches:
+                if position:
+                    yield position
+                full = 1
+                share = left_s / _CHUNKS_LEFT / batch_s  # in batches
+                if is_last:
+                    batches = max(1, min(batches, int(share)))
+                if is_last and share < 1:
+                    batch_s, is_last = batch_s / 2, False
+        count += 1
+        left_s -= duration_s
+    if durations_s:
+        yield len(durations_s)
+
+
+def fold(rows: pa.Table) -> pa.Table:
+    """A chunk as one row of lists: Ray schedules rows, and a chunk is what is scheduled."""
+    count = rows.num_rows
+    offsets = pa.array([0, count], pa.int64())
+    return pa.table(
+        {
+            name: pa.LargeListArray.from_arrays(offsets, _whole(column))
+            for name, column in zip(rows.column_names, rows.columns, strict=True)
+        }
+    )
+
+
+def unfold(chunk: pa.Table) -> pa.Table:
+    """The rows of a folded chunk (or of several).
+
+    Where Ray put chunks of several files into one block, a column that one of them does not have is
+    null there: no list of as many nulls as it has rows. It has none of it.
+    """
+    if chunk.num_rows > 1 and any(column.null_count for column in chunk.columns):
+        each = [unfold(chunk.slice(number, 1)) for number in range(chunk.num_rows)]
+        return pa.concat_tables(each, promote_options="default")
+    return pa.table(
+        {
+            name: _whole(column).flatten()
+            for name, column in zip(chunk.column_names, chunk.columns, strict=True)
+            if not column.null_count
+        }
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
+
+
+def _each(column: pa.ChunkedArray) -> list[pa.Array]:
+    """Arrays of one row each, where they are."""
+    return [part.slice(at, 1) for part in column.chunks for at in range(len(part))]
