@@ -128,14 +128,17 @@ class ControlConfig:
     vary_batch: bool = setting(True, "change batch_size_s while it runs")
 
 
-_PADDED_S = {"cpu": 30.0, "cuda": 300.0}
+_PADDED_S = {"cpu": 60.0, "cuda": 300.0}
+_PADDED_FP32_S = 30.0
 
 
 def padded_seconds(engine: EngineConfig, batch: BatchConfig) -> float:
     """`batch.batch_size_s`, or what suits the device where that is 0, in seconds.
 
-    A CPU is as fast with batches of 30 s as with larger ones, and small ones of like length
-    are padded less.
+    A CPU is as fast with batches of 60 s as with larger ones (in float32, which computes padding
+    too, with 30 s), and small ones of like length are padded less.
     """
-    suited = _PADDED_S[engine.device.split(":")[0]]
+    device = engine.device.split(":")[0]
+    in_float32 = device == "cpu" and engine.precision == "fp32"
+    suited = _PADDED_FP32_S if in_float32 else _PADDED_S[device]
     return batch.batch_size_s or max(suited, engine.max_single_segment_time / 1000)

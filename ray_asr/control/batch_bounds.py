@@ -10,8 +10,8 @@ from ray_asr.control.case import Case
 from ray_asr.control.measured import Footprint
 from ray_asr.errors import PlanError
 
-# A CPU is as fast with 30 padded seconds as with more (docs/performance.md); the double fits
-# every chunk of rows in the middle of a job.
+# A CPU is hardly faster with more than at the start (docs/performance.md); the double fits every
+# chunk of rows in the middle of a job.
 _MOST_GROWTH = {"cpu": 2.0, "cuda": 4.0}
 # Handing a chunk over costs the same whatever it holds; a long one keeps others waiting.
 _CHUNK_S = 120.0

@@ -18,8 +18,10 @@ from ray_asr.corpus.rows import ENCODED, WAVEFORM
 from ray_asr.schema import SAMPLE_RATE_HZ
 
 _FIRST_WINDOW = 4  # batches
-# Of what is left at the end a chunk holds one part in so many, until it is as small as it may be.
+# Of what is left at the end a chunk holds one part in so many, until it is as small as it may be:
+# a quarter of a batch, but no less than a moment's work; half a batch at the most.
 _CHUNKS_LEFT = 4
+_LEAST_S = 15.0
 _FLOAT32_BYTES = 4
 
 
@@ -40,7 +42,7 @@ def in_chunks(
             sorted.
         batches: how many a chunk holds; sorted rows fill one after the other. The first chunks hold
             one and two, since actors wait for them. What is sorted last ends in chunks of ever
-            fewer, and then of half a one, so that those who share the work end at the same time.
+            fewer, and then of parts of one, so that those who share the work end at the same time.
         sorted_s: over so many seconds rows are sorted by length before they are cut into chunks, so
             that those of like length share one; over fewer at the start. Where it is less than two
             chunks, rows stay in order, and a run that is longer than a chunk is one.
@@ -103,6 +105,7 @@ def _chunk_ends(
 ) -> Iterator[int]:
     """Behind which positions of falling `durations_s` a chunk ends."""
     left_s = sum(durations_s)
+    least_s = max(batch_s / 4, min(batch_s / 2, _LEAST_S))
     full, count, longest_s = batches, 0, 0.0  # batches of this chunk, and the one being filled
     for position, duration_s in enumerate(durations_s):
         if not count or longest_s * (count + 1) > batch_s:
@@ -115,7 +118,7 @@ def _chunk_ends(
                 if is_last:
                     batches = max(1, min(batches, int(share)))
                 if is_last and share < 1:
-                    batch_s, is_last = batch_s / 2, False
+                    batch_s = max(least_s, batch_s / 2)
         count += 1
         left_s -= duration_s
     if durations_s:

@@ -31,87 +31,98 @@ def _halved(bits):
 
 
 @compiled(fastmath=True)
-def spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, again):
-    """`products * factors + bias`, each part by utterance and head.
+def spread_to_heads(products, factors, bias, lengths, is_half, halves, wholes, again):
+    """`products * factors + bias`, each part by utterance and head; zeros behind each utterance.
 
     Args:
-        products: of 8-bit rows, `(N * T, P * H * K)` float32 or bfloat16: P parts, such as query,
-            key, value.
-        factors: the scales of those rows, `(N * T,)`.
+        products: of 8-bit rows, `(M, P * H * K)` float32 or bfloat16, utterance after utterance: P
+            parts, such as query, key, value.
+        factors: the scales of those rows, `(M,)`.
         bias: `(P * H * K,)`.
-        frames: T, rows of an utterance.
+        lengths: rows of each utterance, `(N,)`, M together.
         is_half: `halves` is filled, else `wholes`; the other one is empty.
         halves: bfloat16 as uint16, `(P, N, H, T, K)`.
         wholes: float32, `(P, N, H, T, K)`.
-        again: the last part as rows `(N * T, H * K)` float32, filled; without rows it is left out.
+        again: the last part as rows `(M, H * K)` float32, filled; without rows it is left out.
     """
-    parts, _, heads, _, width = halves.shape if is_half else wholes.shape
+    parts, _, heads, frames, width = halves.shape if is_half else wholes.shape
     all_heads = heads * width
     row = np.empty(all_heads, np.float32)
     bits = row.view(np.int32)
-    for i in range(products.shape[0]):
-        utterance, frame = i // frames, i % frames
+    i = 0
+    for utterance in range(lengths.shape[0]):
+        for frame in range(lengths[utterance]):
+            for part in range(parts):
+                begin = part * all_heads
+                end = begin + all_heads
+                scaled(products[i, begin:end], factors[i], bias[begin:end], row, bits)
+                for head in range(heads):
+                    if is_half:
+                        half = halves[part, utterance, head, frame]
+                        of_head = bits[head * width : (head + 1) * width]
+                        for j in range(width):
+                            half[j] = _halved(of_head[j])
+                    else:
+                        whole = wholes[part, utterance, head, frame]
+                        values = row[head * width : (head + 1) * width]
+                        for j in range(width):
+                            whole[j] = values[j]
+            if again.shape[0]:
+                target = again[i]
+                for j in range(all_heads):
+                    target[j] = row[j]
+            i += 1
         for part in range(parts):
-            begin = part * all_heads
-            end = begin + all_heads
-            scaled(products[i, begin:end], factors[i], bias[begin:end], row, bits)
             for head in range(heads):
                 if is_half:
-                    half = halves[part, utterance, head, frame]
-                    of_head = bits[head * width : (head + 1) * width]
-                    for j in range(width):
-                        half[j] = _halved(of_head[j])
+                    halves[part, utterance, head, lengths[utterance] : frames] = 0
                 else:
-                    whole = wholes[part, utterance, head, frame]
-                    values = row[head * width : (head + 1) * width]
-                    for j in range(width):
-                        whole[j] = values[j]
-        if again.shape[0]:
-            target = again[i]
-            for j in range(all_heads):
-                target[j] = row[j]
+                    wholes[part, utterance, head, lengths[utterance] : frames] = 0
 
 
 @compiled(fastmath=True)
-def quantize_heads(frames, is_half, halves, wholes, levels, zero, out, scales):
-    """What attention gives, as in `spread_to_heads` without P, as 8-bit rows `(N * T, H * K)`."""
+def quantize_heads(lengths, is_half, halves, wholes, levels, zero, out, scales):
+    """What attention gives, as in `spread_to_heads` without P, as 8-bit rows `(M, H * K)`."""
     _, heads, _, width = halves.shape if is_half else wholes.shape
     row = np.empty(heads * width, np.float32)
     bits = row.view(np.int32)
     scratch = np.empty(1, np.float32)
     scratch_bits = scratch.view(np.int32)
-    for i in range(out.shape[0]):
-        utterance, frame = i // frames, i % frames
-        for head in range(heads):
-            if is_half:
-                half = halves[utterance, head, frame]
-                target = bits[head * width : (head + 1) * width]
-                for j in range(width):
-                    target[j] = np.int32(half[j]) << np.int32(16)
-            else:
-                whole = wholes[utterance, head, frame]
-                values = row[head * width : (head + 1) * width]
-                for j in range(width):
-                    values[j] = whole[j]
-        scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+    i = 0
+    for utterance in range(lengths.shape[0]):
+        for frame in range(lengths[utterance]):
+            for head in range(heads):
+                if is_half:
+                    half = halves[utterance, head, frame]
+                    target = bits[head * width : (head + 1) * width]
+                    for j in range(width):
+                        target[j] = np.int32(half[j]) << np.int32(16)
+                else:
+                    whole = wholes[utterance, head, frame]
+                    values = row[head * width : (head + 1) * width]
+                    for j in range(width):
+                        values[j] = whole[j]
+            scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+            i += 1
 
 
 @compiled(fastmath=True)
-def softmax(scores, lengths):
+def softmax(scores, asked, lengths):
     """Scores of queries against keys become weights, in place: softmax within each utterance.
 
     Args:
         scores: bfloat16, `(N, H, U, T)`.
+        asked: queries of each utterance, `(N,)`; those behind them stay as they are.
         lengths: keys of each utterance, `(N,)`; those behind them have no weight.
     """
-    utterances, heads, queries, keys = scores.shape
+    utterances, heads, _, keys = scores.shape
     row = np.empty(keys, np.float32)
     bits = row.view(np.int32)
     exponents = np.empty(max(1, keys), np.int32)
     for utterance in range(utterances):
         length = lengths[utterance]
         for head in range(heads):
-            for query in range(queries):
+            for query in range(asked[utterance]):
                 of_query = scores[utterance, head, query]
                 for j in range(length):
                     bits[j] = np.int32(of_query[j]) << np.int32(16)

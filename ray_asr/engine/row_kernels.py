@@ -183,31 +183,55 @@ def scale_normalize(products, factors, bias, gain, shift, epsilon, out):
 
 
 @compiled(fastmath=True)
-def add_memory(values, lengths, frames, taps, left, rows):
-    """The FSMN memory of `values` added to rows, in place; nothing behind an utterance's end.
+def remember_quantize(
+    products, factors, bias, values, lengths, taps, left, rows,
+    gain, shift, epsilon, levels, zero, out, scales,
+):  # fmt: skip
+    """Products and the FSMN memory of `values` added to rows; these, normalized, in 8 bits.
 
     Args:
-        values: `(N * T, D)` float32; what lies behind an utterance's end counts as zero.
-        lengths: frames of each utterance, `(N,)`.
-        frames: T, rows of an utterance.
+        products: `products * factors + bias` is added, `(M, D)`; without rows it is left out.
+        factors: the scales of those rows, `(M,)`.
+        bias: `(D,)`.
+        values: `(M, D)` float32, utterance after utterance.
+        lengths: frames of each utterance, `(N,)`, M together.
         taps: weight of each frame from `left` before to those after, `(L, D)`; the frame itself is
-            added once more.
+            added once more. What is before or behind an utterance counts as zero.
         left: frames of the memory before the frame.
-        rows: `(N * T, D)` float32, changed.
+        rows: `(M, D)` float32, changed.
+        gain: of the norm, `(D,)`.
+        shift: likewise.
+        epsilon: likewise.
+        levels: as in `quantize`.
+        zero: likewise.
+        out: likewise, filled; without rows nothing is normalized.
+        scales: likewise, filled.
     """
     count, width = taps.shape
     row = np.empty(width, np.float32)
-    for i in range(rows.shape[0]):
-        utterance, frame = i // frames, i % frames
-        length = lengths[utterance]
-        if frame >= length:
-            continue
-        own, target = values[i], rows[i]
-        for j in range(width):
-            row[j] = own[j]
-        for k in range(max(0, left - frame), min(count, length + left - frame)):
-            source, weights = values[i + k - left], taps[k]
+    bits = row.view(np.int32)
+    scratch = np.empty(1, np.float32)
+    scratch_bits = scratch.view(np.int32)
+    with_products, with_norm = products.shape[0] > 0, out.shape[0] > 0
+    first = 0
+    for length in lengths:
+        for frame in range(length):
+            i = first + frame
+            if with_products:
+                scaled(products[i], factors[i], bias, row, bits)
+            else:
+                for j in range(width):
+                    row[j] = np.float32(0)
+            own, target = values[i], rows[i]
             for j in range(width):
-                row[j] += weights[j] * source[j]
-        for j in range(width):
-            target[j] += row[j]
+                row[j] += own[j] + target[j]
+            for k in range(max(0, left - frame), min(count, length + left - frame)):
+                source, weights = values[i + k - left], taps[k]
+                for j in range(width):
+                    row[j] += weights[j] * source[j]
+            for j in range(width):
+                target[j] = row[j]
+            if with_norm:
+                _normalize(row, gain, shift, epsilon)
+                scales[i] = quantize(row, bits, scratch_bits, scratch, levels, zero, out[i])
+        first += length

@@ -3,7 +3,8 @@
 Owns the steps between two matrix products, each one pass over rows (`row_kernels`). Must not know
 FunASR's classes, Ray, Parquet or audio.
 
-Rows are those of a padded batch, utterance after utterance: `(N * T, D)`.
+Rows are those of a batch without its padding, utterance after utterance: `(M, D)` (`packed_rows`).
+What a layer needs within itself only stands in a `Room`, where the next one writes over it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch.nn import functional
 
 from ray_asr.engine import head_kernels, row_kernels
 from ray_asr.engine.int8 import Int8Weights, Rows, levels
+from ray_asr.engine.packed_rows import Packing, Room
 
 _NO_HALVES, _NO_WHOLES = np.empty((0,) * 5, np.uint16), np.empty((0,) * 5, np.float32)
 _NO_ROWS = np.empty((0, 0), np.float32)
+_NO_ROWS_OF_8_BITS, _NO_SCALES = np.empty((0, 0), np.uint8), np.empty(0, np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -62,9 +65,9 @@ class Products(NamedTuple):
         """Add them to rows `(M, K)`, in place."""
         row_kernels.add_products(*self.arrays, rows.numpy())
 
-    def rectified(self) -> Rows:
+    def rectified(self, room: Room) -> Rows:
         """The positive part, in 8 bits."""
-        out = Rows.empty(self.values.shape, np.float32(0))
+        out = room.rows("rectified", self.values.shape, np.float32(0))
         row_kernels.rectify_quantize(*self.arrays, levels().unsigned, *out.arrays)
         return out
 
@@ -95,28 +98,28 @@ class RowNorm:
     """A layer norm over rows."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
-        self._numbers = array(norm.weight), array(norm.bias), np.float32(norm.eps)
+        self.numbers = array(norm.weight), array(norm.bias), np.float32(norm.eps)
 
-    def quantized(self, rows: torch.Tensor) -> Rows:
+    def quantized(self, rows: torch.Tensor, room: Room) -> Rows:
         """Normalized rows `(M, K)`, in 8 bits."""
         zero, signed, _ = levels()
-        out = Rows.empty(rows.shape, zero)
-        row_kernels.normalize_quantize(rows.numpy(), *self._numbers, signed, zero, *out.arrays)
+        out = room.rows("normalized", rows.shape, zero)
+        row_kernels.normalize_quantize(rows.numpy(), *self.numbers, signed, zero, *out.arrays)
         return out
 
-    def rectified_quantized(self, products: Products) -> Rows:
+    def rectified_quantized(self, products: Products, room: Room) -> Rows:
         """The positive part of products, normalized, in 8 bits."""
         zero, signed, _ = levels()
-        out = Rows.empty(products.values.shape, zero)
+        out = room.rows("rectified", products.values.shape, zero)
         row_kernels.rectify_normalize_quantize(
-            *products.arrays, *self._numbers, signed, zero, *out.arrays
+            *products.arrays, *self.numbers, signed, zero, *out.arrays
         )
         return out
 
-    def normalized(self, products: Products) -> torch.Tensor:
+    def normalized(self, products: Products, room: Room) -> torch.Tensor:
         """Normalized products, float32."""
-        out = torch.empty(products.values.shape)
-        row_kernels.scale_normalize(*products.arrays, *self._numbers, out.numpy())
+        out = room.array("values", products.values.shape, torch.float32)
+        row_kernels.scale_normalize(*products.arrays, *self.numbers, out.numpy())
         return out
 
 
@@ -127,12 +130,55 @@ class RowMemory:
         self._taps = array(convolution.weight.detach()[:, 0].t())
         self._left = int(padding.padding[0])
 
-    def add_to(
-        self, rows: torch.Tensor, values: torch.Tensor, lengths: NDArray[np.int64], frames: int
+    def add_to(self, rows: torch.Tensor, values: torch.Tensor, packing: Packing) -> None:
+        """Add the memory of `values` `(M, D)` to rows, in place."""
+        nothing = _NO_SCALES, _NO_SCALES, np.float32(0)
+        self._pass(rows, values, packing, None, nothing, (_NO_ROWS_OF_8_BITS, _NO_SCALES))
+
+    def add_normalized(
+        self,
+        rows: torch.Tensor,
+        values: torch.Tensor,
+        packing: Packing,
+        norm: RowNorm,
+        room: Room,
+        products: Products | None = None,
+    ) -> Rows:
+        """Add the memory of `values`, and products, to rows; what these are then, normalized.
+
+        Args:
+            rows: `(M, D)`, changed.
+            values: `(M, D)` float32.
+            packing: which rows are an utterance's.
+            norm: of the sums, which are given in 8 bits.
+            room: for them.
+            products: `(M, D)`; None: only the memory is added.
+        """
+        out = room.rows("normalized", rows.shape, levels().zero)
+        self._pass(rows, values, packing, products, norm.numbers, out.arrays)
+        return out
+
+    def _pass(
+        self,
+        rows: torch.Tensor,
+        values: torch.Tensor,
+        packing: Packing,
+        products: Products | None,
+        norm: tuple[NDArray[np.float32], NDArray[np.float32], np.float32],
+        out: tuple[NDArray[np.uint8], NDArray[np.float32]],
     ) -> None:
-        """Add the memory of `values` `(N * T, D)` to rows, in place; none behind each length."""
-        row_kernels.add_memory(
-            values.numpy(), lengths, frames, self._taps, self._left, rows.numpy()
+        zero, signed, _ = levels()
+        row_kernels.remember_quantize(
+            *((_NO_ROWS, _NO_SCALES, _NO_SCALES) if products is None else products.arrays),
+            values.numpy(),
+            packing.lengths,
+            self._taps,
+            self._left,
+            rows.numpy(),
+            *norm,
+            signed,
+            zero,
+            *out,
         )
 
 
@@ -143,32 +189,35 @@ class Heads(NamedTuple):
     width: int
 
     def spread(
-        self, products: Products, frames: int, again: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Products of P * H * K channels as `(P, N, H, T, K)`; the last part into `again` too."""
-        rows, channels = products.values.shape
-        parts = channels // (self.number * self.width)
+        self,
+        products: Products,
+        packing: Packing,
+        room: Room,
+        again: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """Products of P * H * K channels as P times `(N, H, T, K)`; the last part `again` too."""
+        parts = products.values.shape[1] // (self.number * self.width)
         is_half = has_bfloat16()
         dtype = torch.bfloat16 if is_half else torch.float32
-        out = torch.empty(parts, rows // frames, self.number, frames, self.width, dtype=dtype)
+        shape = (parts, packing.utterances, self.number, packing.frames, self.width)
+        out = room.array(f"heads {parts}", shape, dtype)
         head_kernels.spread_to_heads(
             *products.arrays,
-            frames,
+            packing.lengths,
             is_half,
             _bits(out) if is_half else _NO_HALVES,
             _NO_WHOLES if is_half else out.numpy(),
             _NO_ROWS if again is None else again.numpy(),
         )
-        return out
+        return out.unbind()
 
-    def joined(self, context: torch.Tensor) -> Rows:
-        """What attention gives, `(N, H, T, K)`, as 8-bit rows `(N * T, H * K)`."""
-        utterances, _, frames, _ = context.shape
+    def joined(self, context: torch.Tensor, packing: Packing, room: Room) -> Rows:
+        """What attention gives, `(N, H, T, K)`, as 8-bit rows `(M, H * K)`."""
         zero, signed, _ = levels()
-        out = Rows.empty(torch.Size((utterances * frames, self.number * self.width)), zero)
+        out = room.rows("joined", (packing.count, self.number * self.width), zero)
         is_half = context.dtype == torch.bfloat16
         head_kernels.quantize_heads(
-            frames,
+            packing.lengths,
             is_half,
             _bits(context) if is_half else _NO_HALVES.reshape((0,) * 4),
             _NO_WHOLES.reshape((0,) * 4) if is_half else context.contiguous().numpy(),
@@ -183,53 +232,25 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    lengths: NDArray[np.int64],
-    blocked: torch.Tensor | None,
+    asking: Packing,
+    asked: Packing,
 ) -> torch.Tensor:
-    """Attention `(N, H, U, K)`, queries being scaled already.
+    """Attention `(N, H, U, K)`, queries being scaled already; behind an utterance it is anything.
 
     Args:
         query: `(N, H, U, K)`.
-        key: `(N, H, T, K)`.
-        value: `(N, H, T, K)`.
-        lengths: keys of each utterance, `(N,)`.
-        blocked: True behind them, `(N, 1, 1, T)`; None: nowhere.
+        key: `(N, H, T, K)`, finite behind an utterance.
+        value: `(N, H, T, K)`, likewise.
+        asking: where queries are.
+        asked: where keys are.
     """
     if query.dtype != torch.bfloat16:
-        mask = None if blocked is None else ~blocked
+        mask = None if asked.blocked is None else ~asked.blocked
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
     # Three steps of its own: torch's fused kernel computes bfloat16 no faster than float32.
     scores = torch.matmul(query, key.transpose(-1, -2))
-    head_kernels.softmax(_bits(scores), lengths)
+    head_kernels.softmax(_bits(scores), asking.lengths, asked.lengths)
     return torch.matmul(scores, value)
-
-
-class Padding:
-    """Where a batch is padded; asked by one layer after another with the same mask."""
-
-    def __init__(self) -> None:
-        self._mask: torch.Tensor | None = None
-        self._found: tuple[NDArray[np.int64], torch.Tensor | None] | None = None
-
-    def of(
-        self, mask: torch.Tensor | None, utterances: int, frames: int
-    ) -> tuple[NDArray[np.int64], torch.Tensor | None]:
-        """Frames of each utterance `(N,)`, and where padding is, `(N, 1, 1, T)`; None: nowhere.
-
-        Args:
-            mask: N * T numbers in any shape, not 0 inside utterances; an utterance alone has no
-                padding.
-            utterances: N.
-            frames: T.
-        """
-        if mask is None or utterances == 1:
-            return np.full(utterances, frames, np.int64), None
-        if self._found is None or self._mask is not mask:
-            inside = mask.reshape(utterances, 1, 1, frames) != 0
-            lengths = inside.sum((1, 2, 3)).numpy()
-            self._found = lengths, (~inside if lengths.min() < frames else None)
-            self._mask = mask
-        return self._found
 
 
 def array(tensor: torch.Tensor) -> NDArray[np.float32]:

@@ -4,19 +4,22 @@ Owns faster equals of FunASR's `EncoderLayerSANM.forward` and `DecoderLayerSANM.
 their place. Must not know Ray, Parquet or audio.
 
 Once products of 8-bit numbers are fast, half of the time goes to what stands between them: layer
-norms, conversions, copies to and from heads. Here each of those is one pass (`row_layers`).
+norms, conversions, copies to and from heads. Here each of those is one pass (`row_layers`), and
+from the first layer of a stack to its last nothing is computed for padding (`packed_rows`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from ray_asr.engine.int8 import Rows, quantized
-from ray_asr.engine.row_layers import Heads, Padding, RowLinear, RowMemory, RowNorm, attend
+from ray_asr.engine.packed_rows import Packing, Packings, Room
+from ray_asr.engine.row_layers import Heads, RowLinear, RowMemory, RowNorm, attend
 
 
 def fuse_layers(model: nn.Module) -> int:
@@ -24,24 +27,48 @@ def fuse_layers(model: nn.Module) -> int:
 
     A decoder of hotwords (SeACo) stays as it is: FunASR reads its parts one by one.
     """
-    fused, padding = 0, Padding()
-    for module in _modules(model, "encoder"):
-        if type(module).__name__ == "EncoderLayerSANM" and _is_plain_encoder(module):
-            module._ray_asr_int8 = _EncoderLayer(module, padding)
-            module.forward = MethodType(_encoder_forward, module)
+    frames, of_frames, tokens, of_tokens = Packings(), Room(), Packings(), Room()
+    encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
+    fused = 0
+    for names in _ENCODER_STACKS:
+        for layer, ends in _stack(encoder, names, "EncoderLayerSANM", _is_plain_encoder):
+            layer._ray_asr_int8 = _EncoderLayer(layer, frames, of_frames, ends)
+            layer.forward = MethodType(_encoder_forward, layer)
             fused += 1
-    heard, tokens = _Heard(), Padding()
-    for module in _modules(model, "decoder"):
-        if type(module).__name__ == "DecoderLayerSANM" and _is_plain_decoder(module):
-            module._ray_asr_int8 = _DecoderLayer(module, tokens, heard)
-            module.forward = MethodType(_decoder_forward, module)
-            fused += 1
+    heard = _Heard()
+    for layer, ends in _stack(decoder, _DECODER_STACK, "DecoderLayerSANM", _is_plain_decoder):
+        layer._ray_asr_int8 = _DecoderLayer(layer, tokens, of_tokens, ends, heard)
+        layer.forward = MethodType(_decoder_forward, layer)
+        fused += 1
     return fused
 
 
-def _modules(model: Any, part: str) -> list[Any]:
-    found = getattr(model, part, None)
-    return [] if found is None else list(found.modules())
+# Lists of layers whose results go from one to the next and nowhere else.
+_ENCODER_STACKS = (("encoders0", "encoders"), ("tp_encoders",))
+_DECODER_STACK = ("decoders", "decoders2", "decoders3")
+
+
+class _Ends(NamedTuple):
+    """Whether a layer is the first of its stack, to which batches come padded, and the last."""
+
+    first: bool
+    last: bool
+
+
+def _stack(
+    owner: Any, names: Sequence[str], kind: str, is_plain: Callable[[Any], bool]
+) -> Iterator[tuple[Any, _Ends]]:
+    """The plain layers among those of these lists; one beside another kind is an end."""
+    lists = [getattr(owner, name, None) for name in names]
+    layers = [layer for part in lists if part is not None for layer in part]
+    plain = [type(layer).__name__ == kind and is_plain(layer) for layer in layers]
+    # Conditioned on what it finds on the way, an encoder looks at every layer's result.
+    is_looked_at = bool(getattr(owner, "interctc_layer_idx", None))
+    for at, layer in enumerate(layers):
+        if plain[at]:
+            first = is_looked_at or at == 0 or not plain[at - 1]
+            last = is_looked_at or at == len(layers) - 1 or not plain[at + 1]
+            yield layer, _Ends(first, last)
 
 
 def _all_linear(module: Any, *names: str) -> bool:
@@ -125,8 +152,8 @@ def _query_factors(parts: int, heads: Heads) -> torch.Tensor:
 class _EncoderLayer:
     """Attention and memory, then feed-forward."""
 
-    def __init__(self, layer: Any, padding: Padding) -> None:
-        self._padding = padding
+    def __init__(self, layer: Any, packings: Packings, room: Room, ends: _Ends) -> None:
+        self._packings, self._room, self._ends = packings, room, ends
         attention, feed_forward = layer.self_attn, layer.feed_forward
         self._heads = Heads(attention.h, attention.d_k)
         self._adds_input = layer.in_size == layer.size
@@ -137,34 +164,40 @@ class _EncoderLayer:
         self._up, self._down = RowLinear(feed_forward.w_1), RowLinear(feed_forward.w_2)
 
     def __call__(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """`(N, T, D)` of `(N, T, in)` float32, with a mask `(N, 1, T)`."""
-        utterances, frames, width = x.shape
+        """A batch as the next layer wants it, `(N, T, D)` or its rows, of `(N, T, in)` or rows.
+
+        Args:
+            x: float32.
+            mask: not 0 inside utterances, `(N, 1, T)`.
+        """
+        packing, room = self._packings.of(mask, x), self._room
+        rows = packing.rows(x, copied=self._ends.first and self._adds_input)
+        normed = self._norm1.quantized(rows, room)
         size = self._heads.number * self._heads.width
-        lengths, blocked = self._padding.of(mask, utterances, frames)
-        flat = x.reshape(-1, width).contiguous()
-        values = torch.empty(flat.shape[0], size)
-        projected = self._query_key_value(self._norm1.quantized(flat))
-        query, key, value = self._heads.spread(projected, frames, values)
-        context = self._heads.joined(attend(query, key, value, lengths, blocked))
-        rows = flat.clone() if self._adds_input else torch.zeros(flat.shape[0], size)
-        self._out(context).add_to(rows)
-        self._memory.add_to(rows, values, lengths, frames)
-        self._down(self._up(self._norm2.quantized(rows)).rectified()).add_to(rows)
-        return rows.view(utterances, frames, size)
+        if not self._adds_input:
+            rows = rows.new_zeros(packing.count, size)
+        values = room.array("values", (packing.count, size), torch.float32)
+        projected = self._query_key_value(normed)
+        query, key, value = self._heads.spread(projected, packing, room, values)
+        context = attend(query, key, value, packing, packing)
+        attended = self._out(self._heads.joined(context, packing, room))
+        normed = self._memory.add_normalized(rows, values, packing, self._norm2, room, attended)
+        self._down(self._up(normed).rectified(room)).add_to(rows)
+        return packing.padded(rows) if self._ends.last else packing.joined(rows)
 
 
 class _Heard:
     """What the encoder gave, in 8 bits once for all layers of a decoder."""
 
     def __init__(self) -> None:
-        self.padding = Padding()
+        self.packings = Packings()
         self._of: torch.Tensor | None = None
         self._rows: Rows | None = None
 
-    def rows(self, memory: torch.Tensor) -> Rows:
-        """`(N, T, D)` as rows `(N * T, D)`."""
+    def rows(self, memory: torch.Tensor, packing: Packing) -> Rows:
+        """`(N, T, D)` as rows `(M, D)`."""
         if self._rows is None or self._of is not memory:
-            self._rows = quantized(memory.reshape(-1, memory.shape[-1]).float().contiguous())
+            self._rows = quantized(packing.rows(memory, copied=False))
             self._of = memory
         return self._rows
 
@@ -172,8 +205,10 @@ class _Heard:
 class _DecoderLayer:
     """Feed-forward, memory and attention to what the encoder gave; the last two may be missing."""
 
-    def __init__(self, layer: Any, padding: Padding, heard: _Heard) -> None:
-        self._padding = padding
+    def __init__(
+        self, layer: Any, packings: Packings, room: Room, ends: _Ends, heard: _Heard
+    ) -> None:
+        self._packings, self._room, self._ends = packings, room, ends
         feed_forward, attention = layer.feed_forward, layer.src_attn
         self._norm1 = RowNorm(layer.norm1)
         self._up, self._down = RowLinear(feed_forward.w_1), RowLinear(feed_forward.w_2)
@@ -197,30 +232,42 @@ class _DecoderLayer:
         heard: torch.Tensor,
         heard_mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """`(N, U, D)` of `(N, U, D)` float32.
+        """A batch as the next layer wants it, `(N, U, D)` or its rows, of the same.
 
         Args:
-            x: what stands for each token.
+            x: what stands for each token, float32.
             mask: 1 inside the tokens of an utterance, `(N, U, 1)`.
             heard: what the encoder gave, `(N, T, D)`.
             heard_mask: 1 inside utterances, `(N, 1, T)`.
         """
-        utterances, tokens, width = x.shape
-        flat = x.reshape(-1, width).contiguous()
-        inner = self._inner_norm.rectified_quantized(self._up(self._norm1.quantized(flat)))
-        products = self._down(inner)
+        packing, room = self._packings.of(mask, x), self._room
+        rows = packing.rows(x, copied=self._ends.first)
+        up = self._up(self._norm1.quantized(rows, room))
+        products = self._down(self._inner_norm.rectified_quantized(up, room))
         if not self._has_memory:
             rows = torch.zeros(products.values.shape)
             products.add_to(rows)
-            return rows.view(utterances, tokens, -1)
-        lengths, _ = self._padding.of(mask, utterances, tokens)
-        rows = flat.clone()
-        self._memory.add_to(rows, self._norm2.normalized(products), lengths, tokens)
-        if self._attends:
-            frames = heard.shape[1]
-            heard_lengths, blocked = self._heard.padding.of(heard_mask, utterances, frames)
-            (query,) = self._heads.spread(self._query(self._norm3.quantized(rows)), tokens)
-            key, value = self._heads.spread(self._key_value(self._heard.rows(heard)), frames)
-            context = attend(query, key, value, heard_lengths, blocked)
-            self._out(self._heads.joined(context)).add_to(rows)
-        return rows.view(utterances, tokens, width)
+        else:
+            values = self._norm2.normalized(products, room)
+            if self._attends:
+                normed = self._memory.add_normalized(rows, values, packing, self._norm3, room)
+                self._attend(rows, normed, packing, heard, heard_mask)
+            else:
+                self._memory.add_to(rows, values, packing)
+        return packing.padded(rows) if self._ends.last else packing.joined(rows)
+
+    def _attend(
+        self,
+        rows: torch.Tensor,
+        normed: Rows,
+        packing: Packing,
+        heard: torch.Tensor,
+        heard_mask: torch.Tensor | None,
+    ) -> None:
+        """Add what tokens find in what was heard to their rows."""
+        room, frames = self._room, self._heard.packings.of(heard_mask, heard)
+        (query,) = self._heads.spread(self._query(normed), packing, room)
+        products = self._key_value(self._heard.rows(heard, frames))
+        key, value = self._heads.spread(products, frames, room)
+        context = attend(query, key, value, packing, frames)
+        self._out(self._heads.joined(context, packing, room)).add_to(rows)

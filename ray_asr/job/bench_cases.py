@@ -56,6 +56,7 @@ def all_cases(cores: int) -> list[Case]:
     batches = ({"batch_size": 8}, {"batch_size": 16}, {"batch_size": 32})
     bare = (
         {"batch_size_s": 30.0, "processes": cores},
+        {"batch_size_s": 60.0, "processes": cores},
         {"batch_size_s": 60.0, "processes": 1},
         {"batch_size_s": 30.0, "processes": 1},
     )

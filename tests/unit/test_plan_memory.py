@@ -22,11 +22,13 @@ PROPERTY = settings(max_examples=100, deadline=None, database=None)
 
 
 def test_memory_bounds_the_actors() -> None:
-    plan = plan_for(machine(32, 20.0), Measured())  # 17 GB for actors, 2.3 GB each
-    assert plan.recognize.most == 7
+    plan = plan_for(machine(32, 20.0), Measured())  # 17 GB for actors, 2.6 GB each
+    assert plan.recognize.most == 6
     assert plan.recognize.most * plan.ncpu >= 0.75 * 30
-    assert "2.3 GB each" in plan.reasons["ncpu"]
-    assert plan_for(machine(32, 20.0), Measured(), ncpu=1).recognize.most == 7
+    assert "2.6 GB each" in plan.reasons["ncpu"]
+    assert plan_for(machine(32, 20.0), Measured(), ncpu=1).recognize.most == 6
+    # Half a batch each, in float32: one more.
+    assert plan_for(machine(32, 20.0), Measured(), precision="fp32").recognize.most == 7
 
 
 def test_reading_a_checkpoint_may_take_more_than_the_model() -> None:
@@ -57,7 +59,7 @@ def test_a_batch_that_nobody_set_comes_down_to_what_fits() -> None:
     heavy = Measured(gb_per_padded_s=0.2)  # 6.8 GB for actors: 24 s beside the model
     plan = plan_for(machine(4, 8.0), heavy, max_single_segment_time=20_000)
     assert plan.batch_size_s == 24.0
-    assert "less than 30 s" in plan.reasons["batch_size_s"]
+    assert "less than 60 s" in plan.reasons["batch_size_s"]
 
 
 @PROPERTY

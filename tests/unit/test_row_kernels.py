@@ -138,8 +138,8 @@ def test_products_in_bfloat16_give_what_the_same_numbers_give_in_float32() -> No
         found[-1] += [restored(eight, scales, 128)]
         wholes_of_heads = np.zeros((3, 1, 4, 9, 4), np.float32)
         head_kernels.spread_to_heads(
-            products, factors, bias, 9, False, np.zeros((0,) * 5, np.uint16), wholes_of_heads,
-            np.zeros((0, 0), np.float32),
+            products, factors, bias, np.array([9]), False, np.zeros((0,) * 5, np.uint16),
+            wholes_of_heads, np.zeros((0, 0), np.float32),
         )  # fmt: skip
         found[-1] += [wholes_of_heads]
     for of_halves, of_wholes in zip(*found, strict=True):
@@ -153,7 +153,7 @@ def test_scores_become_weights_within_each_utterance(data: st.DataObject) -> Non
     spread = data.draw(st.sampled_from([0.0, 1.0, 30.0, 1e4, 1e30]))
     shape = (len(lengths), 2, queries, keys)
     halves, wholes = halved(numbers(*shape, seed=data.draw(st.integers(0, 9))) * np.float32(spread))
-    head_kernels.softmax(halves, np.array(lengths))
+    head_kernels.softmax(halves, np.full(len(lengths), queries), np.array(lengths))
     found = (halves.astype(np.uint32) << 16).view(np.float32)
     for utterance, length in enumerate(lengths):
         scores = wholes[utterance, ..., :length].astype(np.float64)
@@ -165,39 +165,51 @@ def test_scores_become_weights_within_each_utterance(data: st.DataObject) -> Non
 
 def test_an_utterance_without_a_frame_has_no_weights() -> None:
     halves, _ = halved(numbers(1, 2, 3, 4))
-    head_kernels.softmax(halves, np.array([0]))
+    head_kernels.softmax(halves, np.array([3]), np.array([0]))
     assert (halves == 0).all()
 
 
-def heads_of(rows: Array, parts: int, utterances: int, heads: int) -> Array:
-    frames, width = len(rows) // utterances, rows.shape[1] // parts // heads
-    return rows.reshape(utterances, frames, parts, heads, width).transpose(2, 0, 3, 1, 4)
+def heads_of(rows: Array, parts: int, lengths: list[int], frames: int, heads: int) -> Array:
+    """By utterance and head, zeros behind each utterance."""
+    width = rows.shape[1] // parts // heads
+    out = np.zeros((parts, len(lengths), heads, frames, width), np.float32)
+    first = 0
+    for utterance, length in enumerate(lengths):
+        cut = rows[first : first + length].reshape(length, parts, heads, width)
+        out[:, utterance, :, :length] = cut.transpose(1, 2, 0, 3)
+        first += length
+    return out
 
 
 @pytest.mark.parametrize("is_half", [True, False])
-def test_heads_are_spread_and_joined(is_half: bool) -> None:
-    parts, utterances, heads, frames, width = 3, 2, 4, 5, 16
-    products = numbers(utterances * frames, parts * heads * width)
+@pytest.mark.parametrize("lengths", [[5, 5], [2, 5, 0, 3]])
+def test_heads_are_spread_and_joined(is_half: bool, lengths: list[int]) -> None:
+    parts, heads, frames, width = 3, 4, 5, 16
+    products = numbers(sum(lengths), parts * heads * width)
     factors, bias = np.abs(numbers(len(products), seed=1)), numbers(products.shape[1], seed=2)
-    shape = (parts, utterances, heads, frames, width)
+    shape = (parts, len(lengths), heads, frames, width)
     none: tuple[int, ...] = (0,) * 5
-    halves = np.zeros(shape if is_half else none, np.uint16)
-    wholes = np.zeros(none if is_half else shape, np.float32)
+    halves = np.full(shape if is_half else none, 0x7FC0, np.uint16)  # no numbers
+    wholes = np.full(none if is_half else shape, np.nan, np.float32)
     again = np.zeros((len(products), heads * width), np.float32)
-    head_kernels.spread_to_heads(products, factors, bias, frames, is_half, halves, wholes, again)
+    head_kernels.spread_to_heads(
+        products, factors, bias, np.array(lengths), is_half, halves, wholes, again
+    )
     rows = products * factors[:, None] + bias
-    wanted = heads_of(rows, parts, utterances, heads)
+    wanted = heads_of(rows, parts, lengths, frames, heads)
     found = (halves.astype(np.uint32) << 16).view(np.float32) if is_half else wholes
     np.testing.assert_allclose(found, wanted, rtol=2**-8 if is_half else 1e-5, atol=1e-4)
     np.testing.assert_allclose(again, rows[:, 2 * heads * width :], rtol=1e-5, atol=1e-4)
 
     out, scales = room(len(products), heads * width)
     head_kernels.quantize_heads(
-        frames, is_half, halves[2] if is_half else np.zeros((0,) * 4, np.uint16),
+        np.array(lengths), is_half, halves[2] if is_half else np.zeros((0,) * 4, np.uint16),
         np.zeros((0,) * 4, np.float32) if is_half else wholes[2],
         EIGHT_BITS.signed, EIGHT_BITS.zero, out, scales,
     )  # fmt: skip
-    context = found[2].transpose(0, 2, 1, 3).reshape(len(products), -1)
+    context = np.concatenate(
+        [found[2, n, :, :length].transpose(1, 0, 2) for n, length in enumerate(lengths)]
+    ).reshape(len(products), -1)
     assert_within_a_step(restored(out, scales, 128), context, scales)
 
 
@@ -207,38 +219,53 @@ def test_half_is_rounded_to_even_as_torch_does() -> None:
     values = np.concatenate([numbers(1, 4096)[0], np.float32([0, -0.0, 1, 1.00390625, 1.01171875])])
     halves = np.zeros((1, 1, 1, 1, len(values)), np.uint16)
     head_kernels.spread_to_heads(
-        values[None], np.ones(1, np.float32), np.zeros(len(values), np.float32), 1, True, halves,
+        values[None], np.ones(1, np.float32), np.zeros(len(values), np.float32), np.array([1]),
+        True, halves,
         np.zeros((0,) * 5, np.float32), np.zeros((0, 0), np.float32),
     )  # fmt: skip
     wanted = torch.from_numpy(values).bfloat16().view(torch.uint16).numpy()
     np.testing.assert_array_equal(halves.ravel() & 0x7FFF, wanted & 0x7FFF)
 
 
-def memory_of(values: Array, lengths: list[int], frames: int, taps: Array, left: int) -> Array:
+def memory_of(values: Array, lengths: list[int], taps: Array, left: int) -> Array:
     wanted = np.zeros_like(values)
-    for utterance, length in enumerate(lengths):
-        first = utterance * frames
+    first = 0
+    for length in lengths:
         for frame in range(length):
             wanted[first + frame] = values[first + frame]
             for k, tap in enumerate(taps):
                 if 0 <= frame + k - left < length:
                     wanted[first + frame] += tap * values[first + frame + k - left]
+        first += length
     return wanted
 
 
 @given(st.data())
-def test_memory_stays_within_its_utterance(data: st.DataObject) -> None:
-    frames = data.draw(st.integers(1, 14))
-    lengths = data.draw(st.lists(st.integers(0, frames), min_size=1, max_size=3))
+def test_memory_and_products_are_added_within_each_utterance_and_normed(
+    data: st.DataObject,
+) -> None:
+    lengths = data.draw(st.lists(st.integers(0, 14), min_size=1, max_size=3))
     count = data.draw(st.integers(1, 11))
     left = data.draw(st.integers(0, count - 1))
-    values = numbers(len(lengths) * frames, 8)
-    rows = numbers(*values.shape, seed=1)
-    taps = numbers(count, 8, seed=2)
-    found = rows.copy()
-    row_kernels.add_memory(values, np.array(lengths), frames, taps, left, found)
-    wanted = rows + memory_of(values, lengths, frames, taps, left)
+    values, products = numbers(sum(lengths), 8), numbers(sum(lengths), 8, seed=1)
+    factors, bias = np.abs(numbers(len(values), seed=2)), numbers(8, seed=3)
+    rows, taps = numbers(*values.shape, seed=4), numbers(count, 8, seed=5)
+    gain, shift = numbers(8, seed=6), numbers(8, seed=7)
+    with_products, with_norm = data.draw(st.booleans()), data.draw(st.booleans())
+    found, none = rows.copy(), np.zeros(0, np.float32)
+    nothing = np.zeros((0, 0), np.float32), none, none
+    out, scales = room(len(values), 8) if with_norm else (np.zeros((0, 0), np.uint8), none)
+    row_kernels.remember_quantize(
+        *((products, factors, bias) if with_products else nothing),
+        values, np.array(lengths), taps, left, found, gain, shift, EPSILON,
+        EIGHT_BITS.signed, EIGHT_BITS.zero, out, scales,
+    )  # fmt: skip
+    wanted = rows + memory_of(values, lengths, taps, left)
+    if with_products:
+        wanted += products * factors[:, None] + bias
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+    if with_norm:
+        assert_within_a_step(restored(out, scales, 128), normed(found, gain, shift), scales)
 
 
 def test_products_are_scaled_before_they_are_added_or_normed() -> None:
