@@ -81,7 +81,7 @@ class BatchConfig:
     """How much is recognized in one call of the model."""
 
     batch_size_s: float = setting(
-        0.0, "padded audio in one model call; 0: 30 on a CPU, 300 on a GPU", "s"
+        0.0, "padded audio in one model call; 0: 60 on a CPU (30 in fp32), 300 on a GPU", "s"
     )
 
 
