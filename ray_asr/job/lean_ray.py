@@ -52,16 +52,16 @@ def _left_out(*_: Any, **__: Any) -> None:
     pass
 
 
-def _answer_for(module: Any, name: str, stand_in: Callable[[], Any]) -> None:
+def _answer_for(module: Any, name: str, stand_in: Callable[..., Any]) -> None:
     """Have `stand_in` answer instead of what `name` starts, as long as the Ray is one's own."""
     theirs = getattr(module, name, None)
     if theirs is None or hasattr(theirs, "_is_ray_asr"):
         return
 
-    def ours_or_theirs() -> Any:
+    def ours_or_theirs(*args: Any, **named: Any) -> Any:
         used = worker._global_node
         is_own = used is not None and _own is not None and _own() is used
-        return stand_in() if is_own else theirs()
+        return (stand_in if is_own else theirs)(*args, **named)
 
     ours_or_theirs._is_ray_asr = True  # pyright: ignore[reportFunctionMemberAccess]
     setattr(module, name, ours_or_theirs)
@@ -93,15 +93,26 @@ class _Books:
         return _Method()
 
 
-def _all_there_is(*_: Any) -> dict[str, dict[str, float]]:
-    return {of["NodeID"]: of["Resources"] for of in ray.nodes() if of["Alive"]}
-
-
 class _Coordinator:
-    """Shares a cluster among several drivers: here one driver has all of one node."""
+    """Shares a cluster among several drivers: here one driver has all of one node.
 
-    request_resources = cancel_request = _Method()
-    get_reserved_resources = _Method(_all_there_is)
+    Ray's own says so only when it is asked a second time, and until then Ray Data takes one block
+    from those who read.
+    """
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._all: dict[str, dict[str, float]] = {}
+
+    def request_resources(self, *_: Any, **__: Any) -> None:
+        """There is no more to be had."""
+
+    cancel_request = request_resources
+
+    def get_reserved_resources(self) -> dict[str, dict[str, float]]:
+        """What each node has, by its id."""
+        if not self._all:
+            self._all = {of["NodeID"]: of["Resources"] for of in ray.nodes() if of["Alive"]}
+        return self._all
 
 
 def _as_before(_: Sequence[str]) -> dict[str, str]:
@@ -119,13 +130,12 @@ class _Tracker:
 
 
 _TRACKER = "get_or_create_actor_location_tracker"
-_STAND_INS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
+_COORDINATOR = "DefaultAutoscalingCoordinator"
+_STAND_INS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("stats", "get_or_create_stats_actor", _Books),
-    (
-        "cluster_autoscaler.default_autoscaling_coordinator",
-        "get_or_create_autoscaling_coordinator",
-        _Coordinator,
-    ),
+    ("cluster_autoscaler.rate_based_cluster_autoscaler", _COORDINATOR, _Coordinator),
+    ("cluster_autoscaler.default_cluster_autoscaler_v2", _COORDINATOR, _Coordinator),
+    ("cluster_autoscaler.placement_group_cluster_autoscaler", _COORDINATOR, _Coordinator),
     ("execution.operators.actor_pool_map_operator", _TRACKER, _Tracker),
     ("utils.cached_ray_internals", _TRACKER, _Tracker),
 )
