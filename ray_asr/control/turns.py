@@ -5,7 +5,7 @@ few cores those are an actor's. Owns how long the loop rests between two turns. 
 is in the chunks, or what a policy decides.
 
 Every actor has a chunk beside the one it works on, so that nobody waits for a turn as long as one
-comes well before that is done too.
+comes well before that is done too. How long that takes is known by its bytes.
 
 At the start it must not rest at all: Ray asks once a second what the cluster has, the first answer
 is "nothing" (it asks in the background, in 2.60), and until the next one only the first chunk
@@ -25,16 +25,16 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 # Ray's own wait for results, in which a turn ends at the latest where none are there.
 _TURN_S = 0.1
 _MOST_S = 0.5
-# The last chunks are a quarter of the others, and some take less than the mean.
-_TURNS_IN_A_CHUNK = 8
+# Those that wait are of several lengths, and some take less than their length tells.
+_TURNS_IN_A_CHUNK = 4
 
 
 def rest_s(chunk_s: float | None, waiting: int) -> float:
     """How long the loop may rest before its next turn, in seconds.
 
     Args:
-        chunk_s: what an actor takes for a chunk, the shortest mean of all pools; None where none
-            is done yet, and every turn may be the one that brings the first.
+        chunk_s: what an actor takes for a chunk that waits, the shortest mean of all pools; None
+            where none is done yet, and every turn may be the one that brings the first.
         waiting: chunks that wait in front of the pools. Without any, an actor may be out of work
             as soon as the next one comes.
     """
@@ -58,15 +58,19 @@ class _Resting(ExecutionCallback):
         _ask_again(getattr(executor, "_resource_manager", None))
         topology = executor._topology or {}
         pools = [op for op in topology if op.get_autoscaling_actor_pools()]
-        means = [_mean_s(op.metrics) for op in pools]
-        if pools and None not in means:
-            waiting = min(topology[op].total_enqueued_input_blocks() for op in pools)
+        waiting = min((topology[op].total_enqueued_input_blocks() for op in pools), default=0)
+        means = [_mean_s(op.metrics, topology[op]) for op in pools] if waiting else []
+        if means and None not in means:
             time.sleep(rest_s(min(mean for mean in means if mean is not None), waiting))
 
 
-def _mean_s(metrics: Any) -> float | None:
-    done = metrics.num_tasks_finished
-    return (metrics.block_generation_time or 0.0) / done if done else None
+def _mean_s(metrics: Any, state: Any) -> float | None:
+    """What the chunks that wait in front of a pool take, on an average."""
+    seconds, done = metrics.block_generation_time or 0.0, metrics.bytes_task_inputs_processed
+    if not metrics.num_tasks_finished or not done:
+        return None
+    mean_bytes = state.total_enqueued_input_blocks_bytes() / state.total_enqueued_input_blocks()
+    return seconds / done * mean_bytes
 
 
 def _ask_again(manager: Any) -> None:

@@ -10,7 +10,7 @@ from ray_asr.control import turns
 
 
 def test_it_rests_for_a_part_of_a_chunk() -> None:
-    assert turns.rest_s(1.6, waiting=3) == pytest.approx(0.1)
+    assert turns.rest_s(0.8, waiting=3) == pytest.approx(0.1)
     assert turns.rest_s(60.0, waiting=3) == pytest.approx(0.4)
 
 
@@ -24,4 +24,4 @@ def test_it_does_not_rest_where_every_turn_counts() -> None:
 def test_a_turn_comes_well_before_a_chunk_is_done(chunk_s: float, waiting: int) -> None:
     rest_s = turns.rest_s(chunk_s, waiting)
     assert 0 <= rest_s <= 0.4
-    assert rest_s == 0 or rest_s + 0.1 <= chunk_s / 8 + 1e-9
+    assert rest_s == 0 or rest_s + 0.1 <= chunk_s / 4 + 1e-9
