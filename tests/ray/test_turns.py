@@ -17,7 +17,7 @@ from ray_asr.control import turns
 pytestmark = pytest.mark.usefixtures("ray_local")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
-QUICK_S, SLOW_S = 0.2, 1.0
+QUICK_S, SLOW_S = 0.1, 0.5
 
 
 class _Look(ExecutionCallback):
@@ -61,9 +61,9 @@ def test_the_loop_rests_by_the_quickest_pool_while_chunks_wait(
     monkeypatch.setattr(turns, "rest_s", rest_s)
     pool = {"batch_size": 1, "num_cpus": 0.1, "compute": ActorPoolStrategy(size=1)}
     with turns.unhurried(context):
-        rows = ray.data.from_items([{"x": number} for number in range(8)], override_num_blocks=8)
+        rows = ray.data.from_items([{"x": number} for number in range(12)], override_num_blocks=12)
         found = rows.map_batches(Quick, **pool).map_batches(Slow, **pool).take_all()
-    assert sorted(row["x"] for row in found) == list(range(8))
+    assert sorted(row["x"] for row in found) == list(range(12))
     assert context.custom_execution_callback_classes == []
     # Not before each has done a chunk, and then with the mean of the quick one.
     chunks_s = [chunk_s for chunk_s, _ in asked if chunk_s is not None]
