@@ -58,19 +58,20 @@ class _Resting(ExecutionCallback):
         _ask_again(getattr(executor, "_resource_manager", None))
         topology = executor._topology or {}
         pools = [op for op in topology if op.get_autoscaling_actor_pools()]
-        waiting = min((topology[op].total_enqueued_input_blocks() for op in pools), default=0)
-        means = [_mean_s(op.metrics, topology[op]) for op in pools] if waiting else []
+        queues = [topology[op].input_queues for op in pools]
+        waiting = min((sum(queue.num_blocks for queue in of_op) for of_op in queues), default=0)
+        means = [_mean_s(op.metrics, of_op) for op, of_op in zip(pools, queues, strict=True)]
         if means and None not in means:
             time.sleep(rest_s(min(mean for mean in means if mean is not None), waiting))
 
 
-def _mean_s(metrics: Any, state: Any) -> float | None:
+def _mean_s(metrics: Any, queues: Any) -> float | None:
     """What the chunks that wait in front of a pool take, on an average."""
     seconds, done = metrics.block_generation_time or 0.0, metrics.bytes_task_inputs_processed
-    if not metrics.num_tasks_finished or not done:
+    waiting = sum(queue.num_blocks for queue in queues)
+    if not done or not waiting:
         return None
-    mean_bytes = state.total_enqueued_input_blocks_bytes() / state.total_enqueued_input_blocks()
-    return seconds / done * mean_bytes
+    return seconds / done * sum(queue.memory_usage for queue in queues) / waiting
 
 
 def _ask_again(manager: Any) -> None:
