@@ -31,6 +31,8 @@ def in_chunks(
     batches: int = 1,
     *,
     sorted_s: float = 0.0,
+    is_first: bool = True,
+    is_last: bool = True,
 ) -> Iterator[pa.Table]:
     """Join runs of rows to chunks, and fold them.
 
@@ -40,21 +42,22 @@ def in_chunks(
         runs: rows and their seconds.
         batch_s: seconds of a batch of the model; padded ones (count x longest) where rows are
             sorted.
-        batches: how many a chunk holds; sorted rows fill one after the other. The first chunks hold
-            one and two, since actors wait for them. What is sorted last ends in chunks of ever
-            fewer, and then of parts of one, so that those who share the work end at the same time.
+        batches: how many a chunk holds; sorted rows fill one after the other.
         sorted_s: over so many seconds rows are sorted by length before they are cut into chunks, so
             that those of like length share one; over fewer at the start. Where it is less than two
             chunks, rows stay in order, and a run that is longer than a chunk is one.
+        is_first: actors wait for these rows: the first sorted chunks hold one batch, and then two.
+        is_last: nothing comes behind these rows: what is sorted last ends in chunks of ever fewer
+            batches, and then of parts of one, so that those who share the work end together.
     """
     chunk_s = batches * batch_s
     if sorted_s < 2 * chunk_s:
         for rows, _ in _windows(runs, chunk_s, chunk_s):
             yield fold(rows)
         return
-    most = 1
-    for rows, is_last in _windows(runs, min(_FIRST_WINDOW * batch_s, sorted_s), sorted_s):
-        yield from _sorted_chunks(rows, batch_s, most, is_last)
+    most, first_s = (1, _FIRST_WINDOW * batch_s) if is_first else (batches, sorted_s)
+    for rows, is_end in _windows(runs, min(first_s, sorted_s), sorted_s):
+        yield from _sorted_chunks(rows, batch_s, most, is_last and is_end)
         most = min(2 * most, batches)
 
 

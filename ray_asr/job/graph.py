@@ -69,7 +69,7 @@ def chunks_of_bundles(
     """Rows of one JSON bundle of units each to chunks of decoded rows.
 
     Args:
-        bundles: of units, as text.
+        bundles: of units, as text, each with whether it is read when the job begins or ends.
         config: how rows are read.
         plan: how large chunks are.
         source: where the input is that the units are of.
@@ -142,9 +142,10 @@ def _chunks_of(
 ) -> Iterator[pa.Table]:
     run_s = _BATCHES_IN_A_RUN * batch_s
     for text in items["bundle"].to_pylist():
+        bundle = json.loads(text)
 
-        def runs(text: str = text) -> Iterator[tuple[pa.Table, float]]:
-            for number, fields in json.loads(text):
+        def runs(units: list[Any] = bundle["units"]) -> Iterator[tuple[pa.Table, float]]:
+            for number, fields in units:
                 fields["row_groups"] = tuple(fields["row_groups"])
                 fields["rows"] = tuple(fields["rows"])
                 fields["chosen"] = tuple(fields["chosen"])
@@ -153,7 +154,14 @@ def _chunks_of(
                 of_unit = decoded(batches, unit.path, config, run_s, isolation)
                 yield from numbered(of_unit, number, unit.chosen)
 
-        yield from in_chunks(runs(), batch_s, batches_in_a_chunk(batch_s), sorted_s=_SORTED_S)
+        yield from in_chunks(
+            runs(),
+            batch_s,
+            batches_in_a_chunk(batch_s),
+            sorted_s=_SORTED_S,
+            is_first=bundle["is_first"],
+            is_last=bundle["is_last"],
+        )
 
 
 def _decode_block(

@@ -323,13 +323,22 @@ def _run(
     `before` is what earlier rows of the output were computed in, "" where there are none.
     """
     numbers = {unit.part_name: number for number, unit in enumerate(pending)}
+    bundled = bundle(pending, config.job.unit_mb)
+    # As many reading tasks as may feed all actors when the job begins, or when it ends.
+    near = plan.recognize.most
     items = [
         {
             "bundle": json.dumps(
-                [(numbers[unit.part_name], dataclasses.asdict(unit)) for unit in units]
+                {
+                    "units": [
+                        (numbers[unit.part_name], dataclasses.asdict(unit)) for unit in units
+                    ],
+                    "is_first": at < near,
+                    "is_last": at >= len(bundled) - near,
+                }
             )
         }
-        for units in bundle(pending, config.job.unit_mb)
+        for at, units in enumerate(bundled)
     ]
     context = DataContext.get_current()
     progress_bars = context.enable_progress_bars, context.print_on_execution_start

@@ -186,6 +186,19 @@ def test_at_the_end_no_chunk_holds_more_than_a_quarter_of_what_is_left(
         left -= sum(mine)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_in_the_middle_of_a_job_chunks_are_of_one_size(is_first: bool, is_last: bool) -> None:
+    found = notes_of(
+        in_chunks(rows_of([10] * 1000), 10.0, 4, sorted_s=320, is_first=is_first, is_last=is_last)
+    )
+    assert sorted(note for chunk in found for note in chunk) == list(range(1000))
+    sizes = [len(chunk) for chunk in found]
+    assert (min(sizes[:4]) < 40) == is_first
+    assert (min(sizes[-4:-1]) < 40) == is_last
+    assert is_first or is_last or sizes == [40] * 25
+
+
 def test_few_rows_are_cut_small_too() -> None:
     assert notes_of(in_chunks(rows_of([10]), 10.0, 4, sorted_s=320.0)) == [[0]]
     few = notes_of(in_chunks(rows_of([10] * 12), 10.0, 4, sorted_s=320.0))
