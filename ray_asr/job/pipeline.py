@@ -72,6 +72,7 @@ from ray_asr.schema import STATUS_FAILED, STATUS_NO_SPEECH, STATUS_OK
 
 MEASURING = "tune"  # the purpose of a run that nobody looks at
 _MOST_BLOCKS = 10_000
+_ACTORS_A_READER = 4
 
 logger = logging.getLogger(__name__)
 
@@ -324,8 +325,8 @@ def _run(
     """
     numbers = {unit.part_name: number for number, unit in enumerate(pending)}
     bundled = bundle(pending, config.job.unit_mb)
-    # As many reading tasks as may feed all actors when the job begins, or when it ends.
-    near = plan.recognize.most
+    # As many reading tasks may be at work when the job begins, or ends: one feeds several actors.
+    near = -(-plan.recognize.most // _ACTORS_A_READER)
     items = [
         {
             "bundle": json.dumps(
