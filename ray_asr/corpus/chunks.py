@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from ray_asr.corpus.rows import ENCODED, WAVEFORM
 from ray_asr.schema import SAMPLE_RATE_HZ
 
-_FIRST_WINDOW = 4  # batches
+# Somebody waits for the first window: four batches, and where these are long, two.
+_FIRST_BATCHES, _LEAST_FIRST_BATCHES, _FIRST_S = 4, 2, 120.0
 # Of what is left at the end a chunk holds one part in so many, until it is as small as it may be:
 # a quarter of a batch, but no less than a moment's work; half a batch at the most.
 _CHUNKS_LEFT = 4
@@ -55,7 +56,10 @@ def in_chunks(
         for rows, _ in _windows(runs, chunk_s, chunk_s):
             yield fold(rows)
         return
-    most, first_s = (1, _FIRST_WINDOW * batch_s) if is_first else (batches, sorted_s)
+    most, first_s = batches, sorted_s
+    if is_first:
+        first_s = max(_LEAST_FIRST_BATCHES * batch_s, min(_FIRST_BATCHES * batch_s, _FIRST_S))
+        most = 1
     for rows, is_end in _windows(runs, min(first_s, sorted_s), sorted_s):
         yield from _sorted_chunks(rows, batch_s, most, is_last and is_end)
         most = min(2 * most, batches)
