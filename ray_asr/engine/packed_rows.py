@@ -33,10 +33,6 @@ class Packing:
         self.count = int(lengths.sum())  # M
         self._inside = None if blocked is None else torch.from_numpy(_inside(lengths, frames))
 
-    def is_padded(self, x: torch.Tensor) -> bool:
-        """Whether `x` is the batch with its padding, and not its rows."""
-        return self._inside is not None and x.shape[:2] == (self.utterances, self.frames)
-
     def rows(self, x: torch.Tensor, *, copied: bool) -> torch.Tensor:
         """Rows `(M, D)` float32 of the batch, padded or not.
 
@@ -45,7 +41,7 @@ class Packing:
             copied: they are written to, and nobody else may see it.
         """
         flat = x.reshape(-1, x.shape[-1])
-        if self._inside is not None and self.is_padded(x):
+        if self._inside is not None and x.shape[:2] == (self.utterances, self.frames):
             return flat.index_select(0, self._inside).float()
         return flat.float().clone() if copied else flat.float().contiguous()
 
