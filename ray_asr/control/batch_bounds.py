@@ -14,12 +14,12 @@ from ray_asr.errors import PlanError
 # chunk of rows in the middle of a job.
 _MOST_GROWTH = {"cpu": 2.0, "cuda": 4.0}
 # Handing a chunk over costs the same whatever it holds; a long one keeps others waiting.
-_CHUNK_S = 120.0
+_CHUNK_S = 240.0
 _LEAST_IN_A_CHUNK, _MOST_IN_A_CHUNK = 2, 4
 
 
 def batches_in_a_chunk(batch_s: float) -> int:
-    """How many batches an actor is given at once: about two minutes of audio, two at least.
+    """How many batches an actor is given at once: about four minutes of audio, two at least.
 
     Args:
         batch_s: padded seconds of a batch.

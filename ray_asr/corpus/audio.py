@@ -35,30 +35,24 @@ _MISSING_ALLOWED_S = {FLAC: 0.0, MP3: MP3_SPARE_S}
 
 
 class _Samples:
-    """A waveform that grows in place.
+    """Blocks of a waveform: one block is the waveform as it is, copied nowhere."""
 
-    Args:
-        expected_s: how long it may become, in seconds, as far as its header says.
-    """
-
-    def __init__(self, expected_s: float | None) -> None:
-        room_s = 30.0 if expected_s is None else max(0.0, min(30.0, expected_s))
-        self._buffer: Waveform = np.empty(int(room_s * SAMPLE_RATE_HZ) + 1, np.float32)
+    def __init__(self) -> None:
+        self._blocks: list[Waveform] = []
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def append(self, block: Waveform) -> None:
-        end = self._count + len(block)
-        if end > len(self._buffer):
-            self._buffer.resize(max(end, 2 * len(self._buffer)), refcheck=False)
-        self._buffer[self._count : end] = block
-        self._count = end
+        if len(block):
+            self._blocks.append(block)
+            self._count += len(block)
 
     def waveform(self) -> Waveform:
-        self._buffer.resize(self._count, refcheck=False)
-        return self._buffer
+        if len(self._blocks) == 1:
+            return self._blocks[0]
+        return np.concatenate(self._blocks) if self._blocks else np.empty(0, np.float32)
 
 
 def decode(
@@ -129,12 +123,12 @@ def decode_pieces(
 
 
 def _pieces(header: Header, piece_s: float, max_duration_s: float) -> Iterator[Waveform]:
-    samples, came = _Samples(header.duration_s), False
+    samples, came = _Samples(), False
     for block in _at_16_khz(_checked(_blocks(header), header, max_duration_s)):
         samples.append(block)
         if len(samples) >= piece_s * SAMPLE_RATE_HZ:
             yield samples.waveform()
-            samples, came = _Samples(None), True
+            samples, came = _Samples(), True
     last = samples.waveform()
     if len(last):
         yield last
@@ -182,9 +176,7 @@ def _checked(blocks: Iterator[Block], header: Header, max_duration_s: float) -> 
             )
         with np.errstate(over="ignore", invalid="ignore"):
             mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise RowError(ErrorCode.AUDIO_NON_FINITE, "the audio has NaN or infinite samples.")
-        yield Block(rate, np.clip(mono, -1.0, 1.0))
+        yield Block(rate, _within_full_scale(mono))
     if header.promised_samples is None:
         return
     missing = header.promised_samples - count
@@ -194,6 +186,14 @@ def _checked(blocks: Iterator[Block], header: Header, max_duration_s: float) -> 
             f"the {header.kind} header promises {header.promised_samples} samples and {count} are "
             "there.",
         )
+
+
+def _within_full_scale(mono: Waveform) -> Waveform:
+    """Samples clipped to [-1, 1]; themselves where they are within it already."""
+    lowest, highest = mono.min(initial=0.0), mono.max(initial=0.0)  # NaN where there is one
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise RowError(ErrorCode.AUDIO_NON_FINITE, "the audio has NaN or infinite samples.")
+    return mono if lowest >= -1.0 and highest <= 1.0 else np.clip(mono, -1.0, 1.0)
 
 
 def _at_16_khz(blocks: Iterator[Block]) -> Iterator[Waveform]:

@@ -19,7 +19,8 @@ import soundfile as sf
 from ray_asr.corpus.audio_headers import UNKNOWN, Header
 from ray_asr.errors import ErrorCode, RowError
 
-_BLOCK_SAMPLES = 65_536  # of all channels together
+# Of all channels together: most utterances are one block, which is not copied.
+_BLOCK_SAMPLES = 262_144
 # A decoder has so many seconds of CPU for the next samples (opening included).
 _PATIENCE_S = 10.0
 
@@ -105,6 +106,8 @@ def libsndfile_blocks(header: Header) -> Iterator[Block]:
             frames = max(1, _BLOCK_SAMPLES // sound.channels)
             while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
                 yield Block(sound.samplerate, np.asarray(samples, np.float32))
+                if len(samples) < frames:  # it ended there
+                    return
                 file.go_on()
     except sf.SoundFileError as error:
         if file.is_given_up:

@@ -8,21 +8,27 @@ same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ray_asr.corpus.rows import ENCODED, WAVEFORM
 from ray_asr.schema import SAMPLE_RATE_HZ
 
 # Somebody waits for the first window: four batches, and where these are long, two.
 _FIRST_BATCHES, _LEAST_FIRST_BATCHES, _FIRST_S = 4, 2, 120.0
+# A window is cut where so much of one is left at least, so that the last is not a handful of rows
+# behind large chunks, with which those who share the work would not end together.
+_HELD_BACK = 0.25
 # Of what is left at the end a chunk holds one part in so many, until it is as small as it may be:
-# a quarter of a batch, but no less than a moment's work; half a batch at the most.
+# a quarter of a batch, but no less than a moment's work; half a batch at the most. A model takes as
+# long over a few seconds as over many, and to end together is worth no more than that.
 _CHUNKS_LEFT = 4
-_LEAST_S = 15.0
+_LEAST_S = 30.0
 _FLOAT32_BYTES = 4
 
 
@@ -60,66 +66,118 @@ def in_chunks(
     if is_first:
         first_s = max(_LEAST_FIRST_BATCHES * batch_s, min(_FIRST_BATCHES * batch_s, _FIRST_S))
         most = 1
-    for rows, is_end in _windows(runs, min(first_s, sorted_s), sorted_s):
-        yield from _sorted_chunks(rows, batch_s, most, is_last and is_end)
+    first_s = min(first_s, sorted_s)
+    over: pa.Table | None = None
+    rising = False
+    for rows, is_end in _windows(runs, first_s, sorted_s, _HELD_BACK):
+        if over is not None and over.schema == rows.schema:
+            rows, over = pa.concat_tables([over, rows]), None
+        elif over is not None:
+            yield fold(over)
+        over = yield from _sorted_chunks(
+            rows, batch_s, most, rising=rising and not is_end, is_end=is_end, is_last=is_last
+        )
+        # What is left of one window comes first in the next, so that no row is left for ever.
+        rising = not rising
         most = min(2 * most, batches)
 
 
 def _windows(
-    runs: Iterable[tuple[pa.Table, float]], first_s: float, most_s: float
+    runs: Iterable[tuple[pa.Table, float]], first_s: float, most_s: float, held_back: float = 0.0
 ) -> Iterator[tuple[pa.Table, bool]]:
     """Runs of one schema, up to `first_s` together, then to twice as much; whether it is the last.
 
-    One run at least, however long it is.
+    One run at least, however long it is. Behind each but the first window, and those of another
+    schema, there is more: `held_back` of a window.
     """
-    pending: list[pa.Table] = []
-    seconds, window_s = 0.0, first_s
+    pending: deque[tuple[pa.Table, float]] = deque()
+    window_s, kept_s = first_s, 0.0
     for run, run_s in runs:
-        if pending and (seconds + run_s > window_s or run.schema != pending[0].schema):
-            yield pa.concat_tables(pending), False
-            pending, seconds, window_s = [], 0.0, min(2 * window_s, most_s)
-        pending.append(run)
-        seconds += run_s
+        while pending and (
+            sum(seconds for _, seconds in pending) + run_s > window_s + kept_s
+            or run.schema != pending[0][0].schema
+        ):
+            is_whole = run.schema != pending[0][0].schema
+            yield _taken(pending, float("inf") if is_whole else window_s), False
+            window_s = min(2 * window_s, most_s)
+            kept_s = held_back * window_s
+        pending.append((run, run_s))
     if pending:
-        yield pa.concat_tables(pending), True
+        yield _taken(pending, float("inf")), True
+
+
+def _taken(pending: deque[tuple[pa.Table, float]], most_s: float) -> pa.Table:
+    """The first of the pending runs, up to `most_s` together, one at least; they are gone there."""
+    taken: list[pa.Table] = []
+    seconds = 0.0
+    while pending and (not taken or seconds + pending[0][1] <= most_s):
+        run, run_s = pending.popleft()
+        taken.append(run)
+        seconds += run_s
+    return pa.concat_tables(taken)
 
 
 def _sorted_chunks(
-    rows: pa.Table, batch_s: float, batches: int, is_last: bool
-) -> Iterator[pa.Table]:
-    """Rows by falling length, folded; a long one, which is not decoded yet, first and alone."""
+    rows: pa.Table, batch_s: float, batches: int, *, rising: bool, is_end: bool, is_last: bool
+) -> Generator[pa.Table, None, pa.Table | None]:
+    """Rows by falling or rising length, folded; a long one, which is not decoded, first and alone.
+
+    Args:
+        rows: of one window.
+        batch_s: padded seconds of a batch.
+        batches: how many a chunk holds.
+        rising: whether the shortest come first.
+        is_end: whether this window is the last. What does not fill a chunk is left over elsewhere.
+        is_last: whether nothing comes behind the last window.
+
+    Returns:
+        What is left over, for the next window.
+    """
     sizes = pc.fill_null(pc.call_function("binary_length", [rows[WAVEFORM]]), 0).to_numpy()
     durations_s = sizes / _FLOAT32_BYTES / SAMPLE_RATE_HZ
     is_long = rows[ENCODED].is_valid().to_numpy()
-    durations_s[is_long] = np.inf
-    order = np.argsort(-durations_s, kind="stable")
+    keys = durations_s if rising else -durations_s
+    keys[is_long] = -np.inf
+    order = np.argsort(keys, kind="stable")
     long = int(is_long.sum())
-    ends = _chunk_ends(durations_s[order[long:]].tolist(), batch_s, batches, is_last)
+    ends, is_full = _chunk_ends(
+        durations_s[order[long:]].tolist(), batch_s, batches, is_end and is_last
+    )
+    left = order[:0]
+    if not is_end and not is_full and len(ends) > 1:
+        left = order[long + ends[-2] :]
+        ends.pop()
     # Audio is gathered from where it was decoded, and so copied once; all else is small.
     audio = {name: _each(rows[name]) for name in (WAVEFORM, ENCODED)}
     beside = rows.drop_columns(list(audio)).combine_chunks()
+
+    def chosen(numbers: NDArray[np.int64]) -> pa.Table:
+        columns = dict(zip(beside.column_names, beside.take(numbers).columns, strict=True))
+        for name, values in audio.items():
+            columns[name] = pa.chunked_array([values[number] for number in numbers])
+        return pa.table({name: columns[name] for name in rows.column_names})
+
     edges = [*range(long + 1), *(long + end for end in ends)]
     for start, end in itertools.pairwise(edges):
-        chosen = order[start:end]
-        columns = dict(zip(beside.column_names, beside.take(chosen).columns, strict=True))
-        for name, values in audio.items():
-            columns[name] = pa.chunked_array([values[number] for number in chosen])
-        yield fold(pa.table({name: columns[name] for name in rows.column_names}))
+        yield fold(chosen(order[start:end]))
+    return chosen(left) if len(left) else None
 
 
 def _chunk_ends(
     durations_s: Sequence[float], batch_s: float, batches: int, is_last: bool
-) -> Iterator[int]:
-    """Behind which positions of falling `durations_s` a chunk ends."""
+) -> tuple[list[int], bool]:
+    """Behind which of falling or rising `durations_s` a chunk ends; whether the last is full."""
+    ends: list[int] = []
     left_s = sum(durations_s)
     least_s = max(batch_s / 4, min(batch_s / 2, _LEAST_S))
     full, count, longest_s = batches, 0, 0.0  # batches of this chunk, and the one being filled
     for position, duration_s in enumerate(durations_s):
+        longest_s = max(longest_s, duration_s)
         if not count or longest_s * (count + 1) > batch_s:
             full, count, longest_s = full + 1, 0, duration_s
             if full > batches:
                 if position:
-                    yield position
+                    ends.append(position)
                 full = 1
                 share = left_s / _CHUNKS_LEFT / batch_s  # in batches
                 if is_last:
@@ -129,7 +187,8 @@ def _chunk_ends(
         count += 1
         left_s -= duration_s
     if durations_s:
-        yield len(durations_s)
+        ends.append(len(durations_s))
+    return ends, full == batches and longest_s * (count + 1) > batch_s
 
 
 def fold(rows: pa.Table) -> pa.Table:
@@ -163,6 +222,8 @@ def unfold(chunk: pa.Table) -> pa.Table:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:  # `combine_chunks` would copy it
+        return column.chunk(0)
     combined = column.combine_chunks()
     return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
 

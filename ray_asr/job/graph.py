@@ -44,7 +44,7 @@ from ray_asr.schema import Provenance
 # first chunks wait for two runs, and where a run ends its process, all its rows are done again.
 _BATCHES_IN_A_RUN, _RUN_S = 2, 60.0
 # Over so much audio rows are sorted by length before they are cut into chunks, so that little is
-# padded; one reading task holds it decoded (60 MB).
+# padded; one reading task holds it decoded, with what it holds back and has left over (100 MB).
 _SORTED_S = 960.0
 # Chunks are scheduled one by one: a block of Ray's should not hold several.
 _BLOCK_BYTES = 2**20

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 from ray import cloudpickle
 from ray.data import ActorPoolStrategy, DataContext
+from ray.data._internal.execution import streaming_executor_state as state_module
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from ray_asr.control import turns
@@ -86,3 +88,81 @@ def test_until_ray_knows_what_the_cluster_has_it_asks_at_every_turn(
     assert all(asked == 0 for knows, asked in _Look.seen if not knows)
     assert _Look.seen[-1][0]
     assert _Look.seen[-1][1] > 0  # and then no more often than Ray does
+
+
+class Broken(Quick):
+    """One that fails."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        raise ValueError("broken on purpose")
+
+
+class Late(Quick):
+    """A task's callable that keeps who comes behind it waiting."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(1.0)
+        return batch
+
+
+class _Watch(ExecutionCallback):
+    """How long the loop's turns may be, after each."""
+
+    turns_s: list[float] = []  # noqa: RUF012 - of this class, which Ray makes an object of
+
+    def on_execution_step(self, executor: Any) -> None:
+        self.turns_s.append(state_module.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S)
+
+
+def numbers(count: int) -> ray.data.Dataset:
+    return ray.data.from_items([{"x": n} for n in range(count)], override_num_blocks=count)
+
+
+def test_who_takes_results_is_told_and_does_not_look_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = DataContext.get_current()
+    monkeypatch.setattr(context, "custom_execution_callback_classes", [])
+    looked: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looked.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(state_module, "time", SimpleNamespace(time=time.time, sleep=sleep))
+    pool = {"batch_size": 1, "num_cpus": 0.1, "compute": ActorPoolStrategy(size=1)}
+    with turns.unhurried(context):
+        found = [row["x"] for row in numbers(4).map_batches(Slow, **pool).iter_rows()]
+    assert sorted(found) == list(range(4))
+    assert looked == []
+    assert len(list(numbers(2).map_batches(Slow, **pool).iter_rows())) == 2
+    assert len(looked) > 20  # as Ray has it: a hundred times a second
+
+
+def test_who_takes_results_is_told_of_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = DataContext.get_current()
+    monkeypatch.setattr(context, "custom_execution_callback_classes", [])
+    pool = {"batch_size": 1, "num_cpus": 0.1, "compute": ActorPoolStrategy(size=1)}
+    with turns.unhurried(context), pytest.raises(Exception, match="broken on purpose"):
+        numbers(3).map_batches(Broken, **pool).take_all()
+
+
+def test_turns_are_short_while_an_actor_waits_for_the_first_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = DataContext.get_current()
+    monkeypatch.setattr(context, "custom_execution_callback_classes", [])
+    monkeypatch.setattr(context, "wait_for_min_actors_s", 60)  # they have loaded before any turn
+    _Watch.turns_s = []
+    usual_s = state_module.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
+    pool = {"batch_size": 1, "num_cpus": 0.1, "compute": ActorPoolStrategy(size=1)}
+    late = {"batch_size": 1, "num_cpus": 0.2}  # not as the pool, which Ray would make one with it
+    with turns.unhurried(context):
+        context.custom_execution_callback_classes.append(_Watch)
+        assert (
+            numbers(3).map_batches(Late().__call__, **late).map_batches(Quick, **pool).count() == 3
+        )
+        context.custom_execution_callback_classes.remove(_Watch)
+    assert min(_Watch.turns_s) < usual_s / 2
+    assert _Watch.turns_s[-1] == usual_s
+    assert usual_s == state_module.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S

@@ -14,7 +14,8 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ray_asr.corpus.audio import decode, duration_ms
+from ray_asr.corpus import audio_blocks
+from ray_asr.corpus.audio import decode, decode_pieces, duration_ms
 from ray_asr.errors import ErrorCode, RowError
 
 RATE = 16_000
@@ -170,6 +171,30 @@ def test_any_buffer_is_read(container) -> None:
 def test_pcm_is_exact_at_16_khz() -> None:
     values = np.array([0, 1, -1, 32767, -32768], np.int16)
     assert np.array_equal(decode(wav(values.tobytes())), values.astype(np.float32) / 32768)
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("blocks", [1, 2.5, 3])
+def test_recordings_of_several_blocks_are_whole(
+    container: str, channels: int, blocks: float
+) -> None:
+    count = round(blocks * audio_blocks._BLOCK_SAMPLES / channels)
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (count, channels), np.int16)
+    file = io.BytesIO()
+    sf.write(file, samples, RATE, format=container, subtype="PCM_16")
+    expected = (samples.astype(np.float32) / 2**15).mean(axis=1)
+    assert np.array_equal(decode(file.getvalue()), expected)
+    pieces = list(decode_pieces(file.getvalue(), 1.0))
+    assert len(pieces) >= blocks
+    assert np.array_equal(np.concatenate(pieces), expected)
+
+
+def test_an_utterance_is_what_the_decoder_gave_copied_nowhere() -> None:
+    waveform = decode(made("flac"))
+    assert waveform.base is not None
+    assert waveform.flags.c_contiguous
+    assert waveform.base.nbytes == waveform.nbytes  # it keeps no more memory than that
 
 
 def test_float_samples_beyond_full_scale_are_clipped() -> None:

@@ -329,9 +329,10 @@ def test_an_object_store_that_is_too_small_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_s", "batches"), [(1, 4), (15, 4), (30, 4), (40, 3), (45, 2), (60, 2), (300, 2)]
+    ("batch_s", "batches"),
+    [(1, 4), (15, 4), (30, 4), (60, 4), (80, 3), (90, 2), (120, 2), (300, 2)],
 )
-def test_a_chunk_is_about_two_minutes_and_at_least_two_batches(
+def test_a_chunk_is_four_batches_at_the_most_and_fewer_where_they_are_long(
     batch_s: float, batches: int
 ) -> None:
     assert batches_in_a_chunk(batch_s) == batches
