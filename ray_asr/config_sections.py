@@ -81,7 +81,7 @@ class BatchConfig:
     """How much is recognized in one call of the model."""
 
     batch_size_s: float = setting(
-        0.0, "padded audio in one model call; 0: 60 on a CPU (30 in fp32), 300 on a GPU", "s"
+        0.0, "padded audio in one model call; 0: 120 on a CPU (30 in fp32), 300 on a GPU", "s"
     )
 
 
@@ -128,14 +128,14 @@ class ControlConfig:
     vary_batch: bool = setting(True, "change batch_size_s while it runs")
 
 
-_PADDED_S = {"cpu": 60.0, "cuda": 300.0}
+_PADDED_S = {"cpu": 120.0, "cuda": 300.0}
 _PADDED_FP32_S = 30.0
 
 
 def padded_seconds(engine: EngineConfig, batch: BatchConfig) -> float:
     """`batch.batch_size_s`, or what suits the device where that is 0, in seconds.
 
-    A CPU is as fast with batches of 60 s as with larger ones (in float32, which computes padding
+    A CPU is as fast with batches of 120 s as with larger ones (in float32, which computes padding
     too, with 30 s), and small ones of like length are padded less.
     """
     device = engine.device.split(":")[0]

@@ -39,9 +39,10 @@ def batch_at_start(case: Case) -> float:
     elif case.entry is not None:
         start_s = max(case.entry.batch_size_s, case.longest_s)
         reason = "the fastest in the baseline"
+    elif case.device == "cpu":
+        start_s, reason = _suits_a_cpu(case)
     else:
-        start_s = config.padded_s
-        reason = "a CPU is as fast as with more" if case.device == "cpu" else "it fills a GPU"
+        start_s, reason = config.padded_s, "it fills a GPU"
     reasons["batch_size_s"] = reason
     footprint = case.footprint
     if footprint is None:
@@ -54,6 +55,16 @@ def batch_at_start(case: Case) -> float:
         raise PlanError(_too_little_memory(case, footprint, least_s))
     reasons["batch_size_s"] = f"what memory holds beside the model, less than {start_s:g} s"
     return _whole(room_s)
+
+
+def _suits_a_cpu(case: Case) -> tuple[float, str]:
+    """What `padded_seconds` says, or half of it, which is little slower, where more actors fit."""
+    whole_s = case.config.padded_s
+    half_s = max(whole_s / 2, case.longest_s)
+    ncpu = max(1, case.config.engine.ncpu)
+    if case.fit(ncpu, half_s, 0) > case.fit(ncpu, whole_s, 0) > 0:
+        return half_s, f"memory holds more actors so than with {whole_s:g} s"
+    return whole_s, "a CPU is as fast as with more"
 
 
 def batch_bounds(case: Case, start_s: float, ncpu: int) -> tuple[float, float]:

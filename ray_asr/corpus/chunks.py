@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ray_asr.corpus.rows import ENCODED, WAVEFORM
 from ray_asr.schema import SAMPLE_RATE_HZ
 
-# Somebody waits for the first window: four batches, and where these are long, two.
+# Somebody waits for the first window: four batches, or where these are long, two shorter ones.
 _FIRST_BATCHES, _LEAST_FIRST_BATCHES, _FIRST_S = 4, 2, 120.0
 # A window is cut where so much of one is left at least, so that the last is not a handful of rows
 # behind large chunks, with which those who share the work would not end together.
@@ -53,7 +53,8 @@ def in_chunks(
         sorted_s: over so many seconds rows are sorted by length before they are cut into chunks, so
             that those of like length share one; over fewer at the start. Where it is less than two
             chunks, rows stay in order, and a run that is longer than a chunk is one.
-        is_first: actors wait for these rows: the first sorted chunks hold one batch, and then two.
+        is_first: actors wait for these rows: the first sorted chunks hold one batch, of a minute at
+            the most; from window to window batches double until they are whole, and then chunks.
         is_last: nothing comes behind these rows: what is sorted last ends in chunks of ever fewer
             batches, and then of parts of one, so that those who share the work end together.
     """
@@ -62,11 +63,10 @@ def in_chunks(
         for rows, _ in _windows(runs, chunk_s, chunk_s):
             yield fold(rows)
         return
-    most, first_s = batches, sorted_s
+    most, of_s, first_s = batches, batch_s, sorted_s
     if is_first:
-        first_s = max(_LEAST_FIRST_BATCHES * batch_s, min(_FIRST_BATCHES * batch_s, _FIRST_S))
-        most = 1
-    first_s = min(first_s, sorted_s)
+        most, of_s = 1, min(batch_s, _FIRST_S / _LEAST_FIRST_BATCHES)
+        first_s = min(_FIRST_BATCHES * of_s, _FIRST_S)
     over: pa.Table | None = None
     rising = False
     for rows, is_end in _windows(runs, first_s, sorted_s, _HELD_BACK):
@@ -75,11 +75,14 @@ def in_chunks(
         elif over is not None:
             yield fold(over)
         over = yield from _sorted_chunks(
-            rows, batch_s, most, rising=rising and not is_end, is_end=is_end, is_last=is_last
+            rows, of_s, most, rising=rising and not is_end, is_end=is_end, is_last=is_last
         )
         # What is left of one window comes first in the next, so that no row is left for ever.
         rising = not rising
-        most = min(2 * most, batches)
+        if of_s < batch_s:
+            of_s = min(2 * of_s, batch_s)
+        else:
+            most = min(2 * most, batches)
 
 
 def _windows(

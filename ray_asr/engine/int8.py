@@ -86,6 +86,12 @@ def quantized(rows: torch.Tensor) -> Rows:
     return out
 
 
+def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights `(out_features, in_features)` as whole numbers of 8 bits, and each output's scale."""
+    scales = weight.abs().amax(1).clamp_min(1e-12) / 127
+    return (weight / scales[:, None]).round_().to(torch.int8), scales
+
+
 class Int8Weights:
     """The weights of a linear layer, with a scale for each output.
 
@@ -94,10 +100,8 @@ class Int8Weights:
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
-        weight = weight.detach().float()
-        self._scales = weight.abs().amax(1).clamp_min(1e-12) / 127
+        whole, self._scales = rounded(weight.detach().float())
         self._zeros = torch.zeros(weight.shape[0], dtype=torch.long)
-        whole = (weight / self._scales[:, None]).round_().to(torch.int8)
         self._packed = torch.ops.onednn.qlinear_prepack(whole, None)
 
     def products(self, rows: Rows, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ray_asr.engine import int8, packed_linear
+from ray_asr.engine.best_outputs import prepare_best_outputs
 from ray_asr.engine.sanm_int8 import fuse_layers
 from ray_asr.errors import ConfigError
 
@@ -77,6 +78,8 @@ def bring_to(model: nn.Module, precision: str) -> None:
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     if precision == INT8:
         fuse_layers(model)
+        if type(model).__name__ != "SeacoParaformer":  # which merges scores of two decoders
+            prepare_best_outputs(getattr(model, "decoder", None))
         for layer in layers:
             _quantize(layer)
     elif precision in _HALF:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ray_asr.engine.best_outputs import best_outputs_of
 from ray_asr.engine.cif_times import Times, token_times
 from ray_asr.engine.hotwords import phrases, token_ids
 from ray_asr.engine.padding import packed
@@ -110,8 +111,7 @@ class _Recognizer:
         if embeds.size(1) == 0:
             tokens = counts.new_zeros(len(counts), 0)
         else:
-            scores = self._decode(hidden, device_lengths, embeds.to(hidden.dtype), counts)
-            tokens = scores.argmax(-1)
+            tokens = self._tokens(hidden, device_lengths, embeds.to(hidden.dtype), counts)
         weights, fires = self._timing(hidden_wide, device_lengths, counts, weights, fires)
         # Token ids and counts are exact in float32: one copy, and one wait, for all of it.
         together = torch.cat([counts[:, None].float(), tokens.float(), weights, fires], 1).cpu()
@@ -125,10 +125,16 @@ class _Recognizer:
             host_fires.contiguous().numpy(),
         )
 
-    def _decode(
+    def _tokens(
         self, hidden: torch.Tensor, lengths: torch.Tensor, embeds: torch.Tensor, counts: Any
     ) -> torch.Tensor:
-        return self._model.decoder(hidden, lengths, embeds, counts)[0]
+        """The best token of each, `(N, U)`; behind `counts` it is anything."""
+        decoder = self._model.decoder
+        best = best_outputs_of(decoder)
+        if best is None:
+            return decoder(hidden, lengths, embeds, counts)[0].argmax(-1)
+        rows = decoder(hidden, lengths, embeds, counts, return_hidden=True)[0]
+        return best.of_batch(rows, counts)
 
     def _timing(
         self,
@@ -209,12 +215,12 @@ class _SeacoRecognizer(_BiCifRecognizer):
         if model.predictor_name != "CifPredictorV3":
             self.upsampling = 1
 
-    def _decode(
+    def _tokens(
         self, hidden: torch.Tensor, lengths: torch.Tensor, embeds: torch.Tensor, counts: Any
     ) -> torch.Tensor:
         decode = self._model._seaco_decode_with_ASF
         if self._hotwords is None or len(self._hotwords) <= _MOST_HOTWORDS:
-            return decode(hidden, lengths, embeds, counts, hw_list=self._hotwords)
+            return decode(hidden, lengths, embeds, counts, hw_list=self._hotwords).argmax(-1)
         # One by one, so that no utterance's neighbours choose the hotwords that it may have.
         scores = hidden.new_zeros(*embeds.shape[:2], self._model.vocab_size)
         for i, (frames, count) in enumerate(zip(lengths.tolist(), counts.tolist(), strict=True)):
@@ -224,7 +230,7 @@ class _SeacoRecognizer(_BiCifRecognizer):
                     hidden[one, :frames], lengths[one], embeds[one, :count], counts[one],
                     hw_list=self._hotwords,
                 )  # fmt: skip
-        return scores
+        return scores.argmax(-1)
 
     def _timing(
         self,

@@ -57,6 +57,7 @@ def all_cases(cores: int) -> list[Case]:
     bare = (
         {"batch_size_s": 30.0, "processes": cores},
         {"batch_size_s": 60.0, "processes": cores},
+        {"batch_size_s": 120.0, "processes": cores},
         {"batch_size_s": 60.0, "processes": 1},
         {"batch_size_s": 30.0, "processes": 1},
     )

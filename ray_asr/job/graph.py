@@ -40,8 +40,8 @@ from ray_asr.job.worker import TranscribeWorker
 from ray_asr.memory import give_back_memory
 from ray_asr.schema import Provenance
 
-# A run of decoded rows holds two batches, and no more than so many seconds but for one batch: the
-# first chunks wait for two runs, and where a run ends its process, all its rows are done again.
+# A run of decoded rows holds two batches, and no more than so many seconds but for half a batch:
+# the first chunks wait for two runs, and where a run ends its process, its rows are done again.
 _BATCHES_IN_A_RUN, _RUN_S = 2, 60.0
 # Over so much audio rows are sorted by length before they are cut into chunks, so that little is
 # padded; one reading task holds it decoded, with what it holds back and has left over (100 MB).
@@ -140,7 +140,7 @@ def _chunks_of(
     batch_s: float,
     isolation: Isolation,
 ) -> Iterator[pa.Table]:
-    run_s = max(batch_s, min(_BATCHES_IN_A_RUN * batch_s, _RUN_S))
+    run_s = max(batch_s / 2, min(_BATCHES_IN_A_RUN * batch_s, _RUN_S))
     for text in items["bundle"].to_pylist():
         bundle = json.loads(text)
 

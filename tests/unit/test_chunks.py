@@ -226,6 +226,13 @@ def test_in_the_middle_of_a_job_chunks_are_of_one_size(is_first: bool, is_last: 
     assert is_first or is_last or sizes == [40] * 25
 
 
+def test_the_first_chunks_are_of_a_minute_at_most_whatever_a_batch_holds() -> None:
+    found = in_chunks(rows_of([100] * 400), 120.0, 2, sorted_s=960.0, is_last=False)
+    sizes = [10 * len(chunk) for chunk in notes_of(found)]
+    assert sizes[:6] == [60, 60, 120, 120, 240, 240]
+    assert set(sizes[6:-1]) == {240}
+
+
 def test_few_rows_are_cut_small_too() -> None:
     assert notes_of(in_chunks(rows_of([10]), 10.0, 4, sorted_s=320.0)) == [[0]]
     few = notes_of(in_chunks(rows_of([10] * 12), 10.0, 4, sorted_s=320.0))

@@ -354,11 +354,11 @@ def test_a_dictionary_of_settings_shares_nothing_with_the_tree() -> None:
 
 def test_the_batch_suits_the_device_and_the_longest_segment() -> None:
     on_gpu = {"device": "cuda", "num_gpus": 1}
-    assert Config().padded_s == 60.0
+    assert Config().padded_s == 120.0
     assert with_settings(Config(), {"precision": "fp32"}).padded_s == 30.0
     assert with_settings(Config(), on_gpu).padded_s == 300.0
     assert with_settings(Config(), on_gpu | {"precision": "fp32"}).padded_s == 300.0
-    assert with_settings(Config(), {"max_single_segment_time": 75_000}).padded_s == 75.0
+    assert with_settings(Config(), {"max_single_segment_time": 150_000}).padded_s == 150.0
     assert with_settings(Config(), {"batch_size_s": 90}).padded_s == 90.0
 
 

@@ -27,8 +27,21 @@ def test_memory_bounds_the_actors() -> None:
     assert plan.recognize.most * plan.ncpu >= 0.75 * 30
     assert "2.6 GB each" in plan.reasons["ncpu"]
     assert plan_for(machine(32, 20.0), Measured(), ncpu=1).recognize.most == 6
-    # Half a batch each, in float32: one more.
+    # Batches of half the size leave room for one more, and those of float32 for another.
+    assert plan.batch_size_s == 60.0
+    assert "more actors" in plan.reasons["batch_size_s"]
     assert plan_for(machine(32, 20.0), Measured(), precision="fp32").recognize.most == 7
+
+
+def test_a_batch_is_whole_where_half_of_it_brings_no_actor() -> None:
+    light = Measured(gb_per_padded_s=0.0002)
+    plan = plan_for(machine(32, 20.0), light)
+    assert plan.batch_size_s == 120.0
+    assert plan.recognize == plan_for(machine(32, 20.0), light, batch_size_s=60).recognize
+    # The longest segment has to fit, and what was asked for stays.
+    assert plan_for(machine(32, 20.0), Measured(), batch_size_s=120).batch_size_s == 120.0
+    longest = plan_for(machine(32, 20.0), Measured(), max_single_segment_time=90_000)
+    assert longest.batch_size_s >= 90.0
 
 
 def test_reading_a_checkpoint_may_take_more_than_the_model() -> None:
@@ -59,7 +72,7 @@ def test_a_batch_that_nobody_set_comes_down_to_what_fits() -> None:
     heavy = Measured(gb_per_padded_s=0.2)  # 6.8 GB for actors: 24 s beside the model
     plan = plan_for(machine(4, 8.0), heavy, max_single_segment_time=20_000)
     assert plan.batch_size_s == 24.0
-    assert "less than 60 s" in plan.reasons["batch_size_s"]
+    assert "less than 120 s" in plan.reasons["batch_size_s"]
 
 
 @PROPERTY
