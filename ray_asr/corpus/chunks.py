@@ -66,7 +66,7 @@ def in_chunks(
     most, of_s, first_s = batches, batch_s, sorted_s
     if is_first:
         most, of_s = 1, min(batch_s, _FIRST_S / _LEAST_FIRST_BATCHES)
-        first_s = min(_FIRST_BATCHES * of_s, _FIRST_S)
+        first_s = min(_FIRST_BATCHES * of_s, _FIRST_S, sorted_s)
     over: pa.Table | None = None
     rising = False
     for rows, is_end in _windows(runs, first_s, sorted_s, _HELD_BACK):
