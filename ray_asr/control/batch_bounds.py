@@ -19,7 +19,7 @@ _LEAST_IN_A_CHUNK, _MOST_IN_A_CHUNK = 2, 4
 
 
 def batches_in_a_chunk(batch_s: float) -> int:
-    """How many batches an actor is given at once: about four minutes of audio, two at least.
+    """How many batches an actor is given at once: two to four, about four minutes of audio.
 
     Args:
         batch_s: padded seconds of a batch.

@@ -96,12 +96,12 @@ def _windows(
     pending: deque[tuple[pa.Table, float]] = deque()
     window_s, kept_s = first_s, 0.0
     for run, run_s in runs:
-        while pending and (
-            sum(seconds for _, seconds in pending) + run_s > window_s + kept_s
-            or run.schema != pending[0][0].schema
-        ):
-            is_whole = run.schema != pending[0][0].schema
-            yield _taken(pending, float("inf") if is_whole else window_s), False
+        while pending:
+            is_other = run.schema != pending[0][0].schema
+            together_s = sum(seconds for _, seconds in pending) + run_s
+            if not is_other and together_s <= window_s + kept_s:
+                break
+            yield _taken(pending, float("inf") if is_other else window_s), False
             window_s = min(2 * window_s, most_s)
             kept_s = held_back * window_s
         pending.append((run, run_s))
@@ -139,8 +139,7 @@ def _sorted_chunks(
     sizes = pc.fill_null(pc.call_function("binary_length", [rows[WAVEFORM]]), 0).to_numpy()
     durations_s = sizes / _FLOAT32_BYTES / SAMPLE_RATE_HZ
     is_long = rows[ENCODED].is_valid().to_numpy()
-    keys = durations_s if rising else -durations_s
-    keys[is_long] = -np.inf
+    keys = np.where(is_long, -np.inf, durations_s if rising else -durations_s)
     order = np.argsort(keys, kind="stable")
     long = int(is_long.sum())
     ends, is_full = _chunk_ends(
