@@ -1,7 +1,7 @@
 """The best of a wide layer's outputs: found by a product of 8-bit numbers, decided in float32.
 
-Owns the bounds that make it the float32 layer's answer. Must not know FunASR's classes, Ray,
-Parquet or audio.
+Owns the bounds that make it the float32 layer's answer, and which decoders are asked that way. Must
+not know Ray, Parquet or audio.
 
 Of thousands of outputs one is asked for, the largest. Rounded to 8 bits, rows and weights give
 every output within a bound that is known (Cauchy and Schwarz, for what rounding has left out of
